@@ -1,0 +1,92 @@
+package backend
+
+import (
+	"io"
+	"time"
+)
+
+// ExecRequest describes one run of one command.
+type ExecRequest struct {
+	// ID of this exec, made by the caller so that it can ask again after losing
+	// the answer. NewID is used if empty. ErrInvalid unless ValidID.
+	ID string
+
+	// Exactly one of Argv and Shell. Argv[0] is looked for in the command's PATH
+	// unless it holds a slash. Shell runs as /bin/sh -c.
+	Argv  []string
+	Shell string
+
+	// Env is added to the sandbox's environment and wins over it.
+	Env map[string]string
+	// Dir to run in, absolute or relative to the workspace; the workspace itself
+	// if empty.
+	Dir string
+
+	// Timeout of the command. Zero means the sandbox's default, Unlimited none;
+	// a negative one is ErrInvalid.
+	Timeout time.Duration
+	// Grace is what a command gets between SIGTERM and SIGKILL; DefaultGrace if
+	// nil. Zero kills at once, at most one hour.
+	Grace *time.Duration
+
+	// Stdin is copied to the command until it returns io.EOF; nil is an empty
+	// one. Exec does not wait for a Read that hangs once the command has ended.
+	// An error other than io.EOF cancels the command and is returned.
+	Stdin io.Reader
+	// Stdout and Stderr get the output as it comes, each from one goroutine at a
+	// time; one value for both is written to from one only. A slow writer slows
+	// the command. Nil discards.
+	Stdout, Stderr io.Writer
+
+	// OutputLimit stops the command once it has written so many bytes to stdout
+	// and stderr together; what is over is dropped. 0 means no limit.
+	OutputLimit int64
+}
+
+// ExecResult tells how a command ended. Exactly one of the outcomes holds.
+type ExecResult struct {
+	// ID of the exec.
+	ID string
+	// Outcome in one word.
+	Outcome Outcome
+	// ExitCode is the program's own, 128+Signal after a signal, 127 or 126 when
+	// it could not be started.
+	ExitCode int
+	// Signal that ended the program, 0 if none did.
+	Signal int
+	// StartError says why the program did not start, with errno's name.
+	StartError string
+	// Duration from start to end.
+	Duration time.Duration
+	// UserTime and SystemTime are CPU time of the program and of the children it
+	// waited for.
+	UserTime, SystemTime time.Duration
+	// MaxRSS is the largest resident size of one process among those, in bytes.
+	MaxRSS int64
+	// StdoutBytes and StderrBytes is what was written, read or not.
+	StdoutBytes, StderrBytes int64
+	// Degraded repeats SandboxInfo.Degraded: what this result cannot promise.
+	Degraded []string
+}
+
+// Outcome of an exec.
+type Outcome string
+
+// Outcomes.
+const (
+	OutcomeRunning       Outcome = "running"
+	OutcomeExit          Outcome = "exit"           // it ended by itself
+	OutcomeSignal        Outcome = "signal"         // a signal we did not send
+	OutcomeTimeout       Outcome = "timeout"        // we ended it at its deadline
+	OutcomeCancelled     Outcome = "cancelled"      // we ended it as the caller asked
+	OutcomeOutputLimited Outcome = "output_limited" // we ended it at OutputLimit
+	OutcomeStartFailed   Outcome = "start_failed"   // it never ran
+	OutcomeLost          Outcome = "sandbox_lost"   // the sandbox ended under it
+	OutcomeUnknown       Outcome = "unknown"        // nobody can tell any more
+)
+
+// OutcomeRequest asks what became of an exec.
+type OutcomeRequest struct{ ID string }
+
+// OutcomeReply tells it. Result.Outcome is OutcomeRunning while it runs.
+type OutcomeReply struct{ Result ExecResult }

@@ -1,0 +1,78 @@
+package pluginsdk
+
+import (
+	"context"
+	"io"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// A Provisioner is what the author of a guest-backed backend writes: it makes an
+// isolated place, puts the guest in, starts it as PID 1 and connects a byte
+// stream to it. The SDK does everything else: files, commands, kill guarantees,
+// leases, error mapping, clean-up of ephemeral sandboxes when the host is gone.
+//
+// All methods are safe for concurrent use. Errors are *backend.Error or wrap
+// one of its sentinels; the SDK fills in Backend and Op where they are empty.
+type Provisioner interface {
+	// Check looks at the engine and each layer of isolation, changing nothing.
+	Check(ctx context.Context) (*backend.CheckReport, error)
+
+	// Provision makes a sandbox in which the guest runs. It is all or nothing:
+	// on error, and when ctx ends, it removes what it made before it returns
+	// (with a context of its own). An id in use is backend.ErrExists, and what
+	// has that id is left alone.
+	Provision(ctx context.Context, req *ProvisionRequest) (*Provisioned, error)
+
+	// Connect opens one more byte stream to the guest of a running sandbox: to
+	// what `deep-guest connect` bridges, or straight to the guest's socket.
+	// Closing it frees all it holds. A sandbox that does not run is
+	// backend.ErrGone. The stream outlives ctx.
+	Connect(ctx context.Context, id string) (io.ReadWriteCloser, error)
+
+	// Inspect, List, Stop, Destroy and RemoveWorkspace are those of
+	// backend.Backend. What a backend cannot know of a SandboxInfo it leaves
+	// empty; for a running one the SDK asks the guest.
+	Inspect(ctx context.Context, req *backend.InspectRequest) (*backend.SandboxInfo, error)
+	List(ctx context.Context, req *backend.ListRequest) (*backend.ListSandboxesReply, error)
+	Stop(ctx context.Context, req *backend.StopRequest) error
+	Destroy(ctx context.Context, req *backend.DestroyRequest) error
+	RemoveWorkspace(ctx context.Context, req *backend.RemoveWorkspaceRequest) error
+
+	// Close lets go of the engine's client. Sandboxes are left as they are.
+	io.Closer
+}
+
+// ProvisionRequest asks for a sandbox.
+type ProvisionRequest struct {
+	// ID, valid.
+	ID string
+	// Spec, valid, with every default filled in.
+	Spec backend.Spec
+	// Labels to put on everything made, and to find it by again; LabelManaged
+	// and LabelSandbox among them.
+	Labels map[string]string
+	// Guest to place inside.
+	Guest GuestProgram
+	// Progress reports a step; never nil.
+	Progress func(backend.Progress)
+}
+
+// Provisioned is a sandbox that runs.
+type Provisioned struct {
+	// Info with ID, State, Created, Image, EngineID and Degraded filled in.
+	Info backend.SandboxInfo
+	// UID and GID commands shall run as, seen from inside.
+	UID, GID uint32
+}
+
+// Labels on everything a backend makes with an engine that has labels.
+const (
+	LabelManaged   = "deep.managed"   // "true"
+	LabelSandbox   = "deep.sandbox"   // id of the sandbox
+	LabelWorkspace = "deep.workspace" // name of a kept workspace
+	LabelCreated   = "deep.created"   // RFC 3339, UTC
+	LabelEphemeral = "deep.ephemeral" // "true" or "false"
+	LabelOwner     = "deep.owner"     // host id, boot id, pid, start time, joined by "/"
+	LabelGuest     = "deep.guest"     // sha256 of the guest's program
+)

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Stops exactly the daemons that up.sh started and that still run; nothing when it started nothing. Packages, images and
+# the cache stay, so the next up.sh takes seconds. Containers of docker end with their daemon; those of podman have no
+# daemon and live on, whoever made them.
+set -euo pipefail
+# shellcheck source=test/engines/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# wait_gone NAME SECONDS
+wait_gone() {
+  local deadline=$((SECONDS + $2))
+  while recorded "$1" >/dev/null; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}
+
+# stop NAME GRACE sends TERM, and KILL after GRACE seconds.
+stop() {
+  local pid
+  if ! pid=$(recorded "$1"); then
+    rm -f "$STATE/$1"
+    return
+  fi
+  kill -TERM "$pid" 2>/dev/null || true
+  if wait_gone "$1" "$2"; then
+    say "$1: stopped (pid $pid)"
+  else
+    kill -KILL "$pid" 2>/dev/null || true
+    wait_gone "$1" 5 || fail "$1: pid $pid survived SIGKILL; see $STATE/$1.log"
+    say "$1: killed (pid $pid): it did not end within $2 s of SIGTERM"
+  fi
+  rm -f "$STATE/$1"
+  stopped=yes
+}
+
+enter_state
+stopped=
+stop podman 10
+# dockerd gives each container 10 s to end and stops its containerd itself; a containerd is left over only when dockerd
+# was killed, and the record of it is for that case.
+stop dockerd 40
+stop containerd 10
+[[ -n $stopped ]] || say "nothing to stop: no engine here was started by up.sh"

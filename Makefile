@@ -1,0 +1,71 @@
+# deep — build, test and measure.
+#
+#   make build   the programs, into bin/
+#   make test    every test; what needs an engine runs where one answers
+#   make help    the rest
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# remote, containers_image_openpgp: the Podman client without cgo libraries.
+TAGS    := remote,containers_image_openpgp
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/deep-sandbox/deep/core/internal/version.Version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
+
+export GOFLAGS := -buildvcs=false
+
+BACKENDS := docker podman local
+TOOLS    := -modfile=tools/go.mod
+
+## —— Build ——
+
+.PHONY: build
+build: ## Build deep, the plugins and the guest into bin/
+	@mkdir -p bin/plugins bin/guest
+	$(GOBUILD) -o bin/deep ./cmd/deep
+	for b in $(BACKENDS); do $(GOBUILD) -o bin/plugins/deep-backend-$$b ./plugins/$$b; done
+	for a in amd64 arm64; do GOOS=linux GOARCH=$$a $(GOBUILD) -o bin/guest/deep-guest-linux-$$a ./cmd/deep-guest; done
+
+.PHONY: generate
+generate: ## Generate the protocol's Go code (needs protoc)
+	./core/proto/generate.sh
+
+.PHONY: clean
+clean: ## Remove what build and bench made
+	rm -rf bin bench.json
+
+## —— Try ——
+
+.PHONY: demo
+demo: build ## Run the Fibonacci task on backend local with a recorded model
+	./examples/demo.sh
+
+## —— Check ——
+
+.PHONY: test
+test: build ## Run every test (DEEP_TEST_REQUIRE=docker,podman,local makes a skip a failure)
+	@./test/run.sh
+
+.PHONY: lint
+lint: ## Check formatting, vet, golangci-lint, shell scripts and generated code
+	@./test/lint.sh
+
+.PHONY: bench
+bench: build ## Measure, pairwise against the engines, and write bench.json
+	go run -tags $(TAGS) ./test/bench
+
+.PHONY: engines
+engines: ## Bring up docker, podman and the test images where missing (Debian, root)
+	@./test/engines/up.sh
+
+.PHONY: engines-down
+engines-down: ## Stop what `make engines` started
+	@./test/engines/down.sh
+
+## —— This ——
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^## ——/ {gsub(/## —— | ——/, ""); print "\n" $$0} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

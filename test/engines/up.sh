@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Brings up what the tests with real engines need, as far as it is missing: the packages, dockerd and podman's API service
-# on their default sockets, and two images made without any registry, in both engines:
+# Brings up what the tests with real engines need, as far as it is missing: the packages, dockerd and podman's API
+# service on their default sockets, and two images made without any registry, in both engines:
 #
 #   deep-test/busybox:1   a static busybox and its applets, users root and nobody
-#   deep-test/python:1    minimal Debian with python3 and its standard library
+#   deep-test/python:1    this release of Debian, minimal, with python3 and its standard library
 #
 # Made for a fresh Debian host with root and a package mirror. An engine that already answers is used as it is. Safe to
 # run again (about a second when nothing is missing) and to run twice at once. down.sh stops what this one started.
@@ -41,6 +41,7 @@ list_missing() {
 }
 
 run_apt() {
+  [[ $1 != update ]] || rm -f "$STATE/apt.log"
   DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" \
     >>"$STATE/apt.log" 2>&1 </dev/null 9>&- && return
   tail -n 20 "$STATE/apt.log" >&2
@@ -56,7 +57,6 @@ install_packages() {
   fi
   command -v apt-get >/dev/null || fail "no apt-get here; install by hand: ${missing[*]}"
   say "packages: installing ${missing[*]}"
-  : >"$STATE/apt.log"
   run_apt update
   # Newer Debian has the client in a package of its own, which docker.io merely recommends.
   if ! command -v docker >/dev/null && [[ -n $(apt-cache search -n '^docker-cli$') ]]; then missing+=(docker-cli); fi
@@ -72,7 +72,7 @@ launch() {
   local name=$1 pid
   shift
   [[ ! -f $STATE/$name.log ]] || mv "$STATE/$name.log" "$STATE/$name.log.old"
-  # Without job control setsid execs in place, so that $! is the daemon itself. HOME and / are what an init would give.
+  # Without job control setsid execs in place, so that $! is the daemon itself.
   (cd / && exec setsid nohup "$@" </dev/null >"$STATE/$name.log" 2>&1 9>&-) &
   pid=$!
   disown "$pid"
@@ -95,8 +95,8 @@ await() {
   done
 }
 
-# clear_stale_pid FILE COMMAND removes a pid file whose process is gone, or whose pid has become somebody else's: dockerd
-# takes any live process named there for its predecessor and refuses to start, or for its containerd and waits for it.
+# clear_stale_pid FILE COMMAND removes a pid file whose process is gone, or whose pid is somebody else's by now: dockerd
+# takes any live process named there for another dockerd and refuses to start, or for its containerd and waits for it.
 clear_stale_pid() {
   local pid
   [[ -f $1 ]] || return 0
@@ -110,18 +110,10 @@ clear_stale_pid() {
 clear_stale_socket() {
   [[ -S $1 ]] || return 0
   # Whoever bound it may have written /run for /var/run.
-  if awk -v path="${1#/var}" '{ sub("^/var", "", $NF) } $NF == path { found = 1 } END { exit !found }' /proc/net/unix; then
+  if sed 's#/var/run/#/run/#' /proc/net/unix | grep -q " ${1#/var}\$"; then
     fail "a process holds $1 but does not answer there; end it, or see why it is stuck"
   fi
   rm -f "$1"
-}
-
-# record_containerd remembers the containerd that our dockerd has started, or taken over from one that was killed: when
-# dockerd is killed, its containerd stays behind.
-record_containerd() {
-  local pid
-  pid=$(cat "$CONTAINERD_PIDFILE" 2>/dev/null) || return 0
-  if pid_is "$pid" containerd; then record containerd "$pid"; fi
 }
 
 start_docker() {
@@ -139,7 +131,6 @@ start_docker() {
   launch dockerd dockerd
   pid=$(recorded dockerd) || fail_with_log dockerd "it ended at once"
   await dockerd "$pid" docker_version
-  record_containerd
 }
 
 start_podman() {
@@ -150,9 +141,9 @@ start_podman() {
   fi
   clear_stale_socket "$PODMAN_SOCK"
   mkdir -p "$(dirname "$PODMAN_SOCK")"
-  # runc, because crun, which podman prefers where both are installed, starts nothing on a cgroup v1 host without
-  # CAP_SYS_RESOURCE. Deliberately no containers.conf with default limits: a container created over the API without
-  # nofile and nproc limits then fails here as it does for a user on such a host.
+  # runc, because crun, which podman prefers where both are installed, refuses hosts with both cgroup versions mounted
+  # ("cgroups in hybrid mode not supported", 1.8.1). Deliberately no containers.conf with default limits: without
+  # CAP_SYS_RESOURCE a container created without nofile and nproc limits then fails here as it does for a user.
   launch podman podman --runtime runc system service --time=0 "unix://$PODMAN_SOCK"
   pid=$(recorded podman) || fail_with_log podman "it ended at once"
   await podman "$pid" podman_version
@@ -178,7 +169,7 @@ host_codename() { (. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:-}"); 
 apt_mirror() {
   # shellcheck disable=SC2016 # apt expands these, not the shell
   apt-get indextargets --format '$(CREATED_BY) $(COMPONENT) $(CODENAME) $(RELEASE) $(REPO_URI)' 9>&- |
-    awk -v suite="$1" '$1 == "Packages" && $2 == "main" && ($3 == suite || $4 == suite) { print $5; exit }'
+    awk -v suite="$1" '$1 == "Packages" && $2 == "main" && ($3 == suite || $4 == suite) && !found++ { print $5 }'
 }
 
 find_mirror() {
@@ -215,8 +206,8 @@ recipe_key() {
   { cat "$HERE/images/$1.sh" && uname -m && host_codename; } | sha256sum | cut -c1-16
 }
 
-# build_tarball NAME TARBALL runs the recipe in a fresh directory; the finished tarball appears under its name at once or
-# not at all, so an interrupted or a parallel build leaves no half of one.
+# build_tarball NAME TARBALL runs the recipe in a fresh directory; the finished tarball appears under its name whole or
+# not at all, whatever interrupts the build.
 build_tarball() (
   local work args
   work=$(mktemp -d "$CACHE/build.XXXXXX")
@@ -240,6 +231,8 @@ cached_tarball() {
   tarball=$CACHE/$1-$2.tar
   if [[ -f $tarball ]]; then return; fi
   mkdir -p "$CACHE"
+  # What a killed build left behind; a day old, since a run with another state directory, and lock, may share the cache.
+  find "$CACHE" -maxdepth 1 -name 'build.*' -mmin +1440 -exec rm -rf --one-file-system {} +
   say "image deep-test/$1:1: building the root file system"
   build_tarball "$1" "$tarball"
 }
@@ -261,8 +254,8 @@ import_image() {
   [[ -z $old ]] || "${engine}_api" rmi "$old" &>/dev/null || true
 }
 
-# full_name: docker means docker.io/ by a short name and does not show it. Podman keeps what it is told, its API of
-# docker's kind looks for docker.io/ only, and its own API finds a short name there as well.
+# full_name ENGINE IMAGE: by a short name docker always means docker.io/, and podman's own API finds it there too. Given
+# a short name to import, podman would put localhost/ before it, where nobody who writes docker.io/ out finds it.
 full_name() {
   case $1 in
     docker) printf '%s\n' "$2" ;;
@@ -291,9 +284,10 @@ ensure_image() {
 # prove_start runs one container on each engine. Podman asks for limits above ours by itself, and without
 # CAP_SYS_RESOURCE that is refused; 1024 is below the hard limit everywhere.
 prove_start() {
-  local limits=(--ulimit nofile=1024:1024 --ulimit nproc=1024:1024)
+  local podman_limits=(--ulimit nofile=1024:1024 --ulimit nproc=1024:1024)
   docker_api run --rm --network none deep-test/busybox:1 true || fail "docker: a container does not start"
-  podman_api run --rm --network none "${limits[@]}" deep-test/busybox:1 true || fail "podman: a container does not start"
+  podman_api run --rm --network none "${podman_limits[@]}" deep-test/busybox:1 true ||
+    fail "podman: a container does not start"
   say "a container starts and ends on each engine"
 }
 

@@ -1,0 +1,211 @@
+// Package tools holds the tools a model sees: what they are called, what they
+// take, and how their outcome is put into words. Everything they do happens on a
+// [backend.Sandbox]; text for the model is made here and nowhere else.
+package tools
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// Spec is what the model is told about a tool.
+type Spec struct {
+	Name        string
+	Description string
+	// Parameters is a JSON schema.
+	Parameters json.RawMessage
+}
+
+// Answer is what the model gets back from a call.
+type Answer struct {
+	// Text is valid UTF-8 and at most about 200,000 characters.
+	Text string
+	// Failed reports that the call did not do what it was asked to: the text says
+	// what the model can do about it.
+	Failed bool
+	// Exec is the typed result of a command, nil for other tools.
+	Exec *backend.ExecResult
+	// Truncated reports that the text does not hold all there was; it says so.
+	Truncated bool
+}
+
+// Options of a Set.
+type Options struct {
+	// Sandbox returns the sandbox to work in. It is called at each use, so that
+	// one can be made as late as it is needed.
+	Sandbox func(ctx context.Context) (backend.Sandbox, error)
+	// Deny names tools that are not offered at all.
+	Deny []string
+	// ExecuteOutput, if not nil, gets a command's output as it comes, both
+	// streams in one. For showing, not for keeping.
+	ExecuteOutput io.Writer
+}
+
+// Set is the tools of one run. It is safe for concurrent use.
+type Set struct {
+	opts  Options
+	tools []tool
+
+	mu    sync.Mutex
+	state State
+}
+
+// State is what a Set remembers between calls; it survives a process in JSON.
+type State struct {
+	// Todos is the model's plan.
+	Todos []Todo `json:"todos,omitempty"`
+	// Seen is the SHA-256 of each file as the model last read or wrote it.
+	Seen map[string]string `json:"seen,omitempty"`
+}
+
+// A tool is one entry of the table in the contract.
+type tool struct {
+	spec Spec
+	call func(s *Set, ctx context.Context, args json.RawMessage) (Answer, error)
+}
+
+// New returns the tools that opts allows. State continues an earlier run; its
+// zero value begins a new one.
+func New(opts Options, state State) *Set {
+	s := &Set{opts: opts, state: state.clone()}
+	for _, t := range []tool{lsTool, readTool, writeTool, editTool, globTool, grepTool, executeTool, writeTodosTool, readTodosTool} {
+		if !slices.Contains(opts.Deny, t.spec.Name) {
+			s.tools = append(s.tools, t)
+		}
+	}
+	return s
+}
+
+// Names returns the names of all tools there are, offered or not.
+func Names() []string {
+	var names []string
+	for _, spec := range New(Options{}, State{}).Specs() {
+		names = append(names, spec.Name)
+	}
+	return names
+}
+
+// Specs returns what to tell the model, in a fixed order.
+func (s *Set) Specs() []Spec {
+	specs := make([]Spec, 0, len(s.tools))
+	for _, t := range s.tools {
+		specs = append(specs, t.spec)
+	}
+	return specs
+}
+
+// State returns a copy of what the set remembers.
+func (s *Set) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.clone()
+}
+
+func (st State) clone() State {
+	c := State{Todos: slices.Clone(st.Todos), Seen: make(map[string]string, len(st.Seen))}
+	for k, v := range st.Seen {
+		c.Seen[k] = v
+	}
+	return c
+}
+
+// Call runs a tool. What the model can mend (a missing file, an ambiguous match,
+// arguments of the wrong type, an unknown tool) is an Answer with Failed set. An
+// error means that the run cannot go on: ctx ended, or the sandbox is gone or out
+// of reach.
+func (s *Set) Call(ctx context.Context, name string, args json.RawMessage) (Answer, error) {
+	for _, t := range s.tools {
+		if t.spec.Name != name {
+			continue
+		}
+		answer, err := t.call(s, ctx, args)
+		if err != nil {
+			return answer, err
+		}
+		answer.Text = strings.ToValidUTF8(answer.Text, "\uFFFD")
+		return answer, nil
+	}
+	names := make([]string, 0, len(s.tools))
+	for _, t := range s.tools {
+		names = append(names, t.spec.Name)
+	}
+	return failed("There is no tool %q. The tools are: %s.", name, strings.Join(names, ", ")), nil
+}
+
+// failed answers with something the model can act on.
+func failed(format string, args ...any) Answer {
+	return Answer{Text: fmt.Sprintf(format, args...), Failed: true}
+}
+
+// decode reads a call's arguments into a struct; what does not fit is answered,
+// so that the model can call again.
+func decode(args json.RawMessage, into any, usage string) (Answer, bool) {
+	if len(bytes.TrimSpace(args)) == 0 {
+		args = json.RawMessage("{}") // some models leave out an empty object
+	}
+	dec := json.NewDecoder(bytes.NewReader(args))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); errors.Is(more, io.EOF) {
+			return Answer{}, true
+		}
+		err = errors.New("more than one JSON value")
+	}
+	return failed("The arguments cannot be used: %s. Usage: %s", strings.TrimPrefix(err.Error(), "json: "), usage), false
+}
+
+// problem turns an error of the sandbox into an answer, if the model can do
+// something about it, or returns it.
+func problem(err error) (Answer, error) {
+	switch backend.KindOf(err) {
+	case backend.ErrNotFound, backend.ErrExists, backend.ErrIsDirectory, backend.ErrNotDirectory,
+		backend.ErrPermission, backend.ErrInvalid, backend.ErrTooLarge, backend.ErrConflict,
+		backend.ErrNoSpace, backend.ErrUnsupported:
+	default:
+		return Answer{}, err
+	}
+	var e *backend.Error
+	if !errors.As(err, &e) {
+		return failed("%v", err), nil
+	}
+	// Which backend it was is nothing to the model.
+	plain := *e
+	plain.Backend, plain.Op = "", ""
+	return failed("Error: %s", plain.Error()), nil
+}
+
+// sandbox returns the sandbox to work in.
+func (s *Set) sandbox(ctx context.Context) (backend.Sandbox, error) { return s.opts.Sandbox(ctx) }
+
+// saw remembers what the model knows of a file.
+func (s *Set) saw(path, sum string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Seen[path] = sum
+}
+
+// seen returns the sum of a file as the model knows it, "" if it never saw it.
+func (s *Set) seen(path string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Seen[path]
+}
+
+// key names a file the same way however the model writes its path. It is not
+// resolved further: two names of one file are two files to the model.
+func key(sb backend.Sandbox, path string) string {
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	return sb.Info().Workspace + "/" + strings.TrimPrefix(path, "./")
+}

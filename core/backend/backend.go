@@ -103,16 +103,6 @@ type ConfigureRequest struct {
 	Owner Owner
 }
 
-// Owner is the process on whose behalf a backend works. A process id alone is
-// reused after a reboot and after a wrap; the four together are not.
-type Owner struct {
-	HostID string
-	BootID string
-	PID    int
-	// StartTime of the process in clock ticks since boot (/proc/PID/stat, 22).
-	StartTime uint64
-}
-
 // CheckReport tells what a backend found.
 type CheckReport struct {
 	// Engine is its name and version, for example "Docker Engine 20.10.24".
@@ -239,4 +229,6 @@ type SandboxInfo struct {
 	// Degraded lists each layer of isolation the operator accepted to do
 	// without, or that this host cannot give. Empty is the normal case.
 	Degraded []string
+	// Owner is the process that created it, zero where that is not known.
+	Owner Owner
 }

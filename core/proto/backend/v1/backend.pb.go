@@ -1535,7 +1535,9 @@ type SandboxInfo struct {
 	// "uid:gid" of commands.
 	User string `protobuf:"bytes,9,opt,name=user,proto3" json:"user,omitempty"`
 	// Isolation it does without.
-	Degraded      []string `protobuf:"bytes,10,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	Degraded []string `protobuf:"bytes,10,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	// Process that created it; absent where that is not known.
+	Owner         *Owner `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1636,6 +1638,13 @@ func (x *SandboxInfo) GetUser() string {
 func (x *SandboxInfo) GetDegraded() []string {
 	if x != nil {
 		return x.Degraded
+	}
+	return nil
+}
+
+func (x *SandboxInfo) GetOwner() *Owner {
+	if x != nil {
+		return x.Owner
 	}
 	return nil
 }
@@ -4507,7 +4516,7 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x18\n" +
 	"\acurrent\x18\x04 \x01(\x03R\acurrent\x12\x14\n" +
-	"\x05total\x18\x05 \x01(\x03R\x05total\"\x8b\x02\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\"\xb9\x02\n" +
 	"\vSandboxInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x14\n" +
@@ -4520,7 +4529,8 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\tworkspace\x18\b \x01(\fR\tworkspace\x12\x12\n" +
 	"\x04user\x18\t \x01(\tR\x04user\x12\x1a\n" +
 	"\bdegraded\x18\n" +
-	" \x03(\tR\bdegraded\"\x1d\n" +
+	" \x03(\tR\bdegraded\x12,\n" +
+	"\x05owner\x18\v \x01(\v2\x16.deep.backend.v1.OwnerR\x05owner\"\x1d\n" +
 	"\vOpenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"C\n" +
 	"\tOpenReply\x126\n" +
@@ -4839,72 +4849,73 @@ var file_core_proto_backend_v1_backend_proto_depIdxs = []int32{
 	16, // 9: deep.backend.v1.Spec.workspace:type_name -> deep.backend.v1.Workspace
 	17, // 10: deep.backend.v1.Spec.mounts:type_name -> deep.backend.v1.Mount
 	18, // 11: deep.backend.v1.Spec.env:type_name -> deep.backend.v1.EnvVar
-	20, // 12: deep.backend.v1.OpenReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
-	20, // 13: deep.backend.v1.InspectReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
-	20, // 14: deep.backend.v1.ListReply.sandboxes:type_name -> deep.backend.v1.SandboxInfo
-	36, // 15: deep.backend.v1.ExecRequest.start:type_name -> deep.backend.v1.ExecStart
-	37, // 16: deep.backend.v1.ExecRequest.stdin_end:type_name -> deep.backend.v1.ExecStdinEnd
-	38, // 17: deep.backend.v1.ExecRequest.cancel:type_name -> deep.backend.v1.ExecCancel
-	18, // 18: deep.backend.v1.ExecStart.env:type_name -> deep.backend.v1.EnvVar
-	40, // 19: deep.backend.v1.ExecReply.exit:type_name -> deep.backend.v1.ExecResult
-	40, // 20: deep.backend.v1.OutcomeReply.result:type_name -> deep.backend.v1.ExecResult
-	43, // 21: deep.backend.v1.StatReply.info:type_name -> deep.backend.v1.FileInfo
-	43, // 22: deep.backend.v1.ReadFileReply.info:type_name -> deep.backend.v1.FileInfo
-	49, // 23: deep.backend.v1.WriteFileRequest.start:type_name -> deep.backend.v1.WriteFileStart
-	43, // 24: deep.backend.v1.ListDirReply.entries:type_name -> deep.backend.v1.FileInfo
-	43, // 25: deep.backend.v1.GlobReply.matches:type_name -> deep.backend.v1.FileInfo
-	59, // 26: deep.backend.v1.GrepReply.matches:type_name -> deep.backend.v1.GrepMatch
-	2,  // 27: deep.backend.v1.Backend.Describe:input_type -> deep.backend.v1.DescribeRequest
-	5,  // 28: deep.backend.v1.Backend.Configure:input_type -> deep.backend.v1.ConfigureRequest
-	8,  // 29: deep.backend.v1.Backend.Check:input_type -> deep.backend.v1.CheckRequest
-	11, // 30: deep.backend.v1.Backend.Create:input_type -> deep.backend.v1.CreateRequest
-	21, // 31: deep.backend.v1.Backend.Open:input_type -> deep.backend.v1.OpenRequest
-	23, // 32: deep.backend.v1.Backend.Inspect:input_type -> deep.backend.v1.InspectRequest
-	25, // 33: deep.backend.v1.Backend.List:input_type -> deep.backend.v1.ListRequest
-	27, // 34: deep.backend.v1.Backend.Stop:input_type -> deep.backend.v1.StopRequest
-	29, // 35: deep.backend.v1.Backend.Destroy:input_type -> deep.backend.v1.DestroyRequest
-	31, // 36: deep.backend.v1.Backend.RemoveWorkspace:input_type -> deep.backend.v1.RemoveWorkspaceRequest
-	33, // 37: deep.backend.v1.Backend.Shutdown:input_type -> deep.backend.v1.ShutdownRequest
-	35, // 38: deep.backend.v1.Sandbox.Exec:input_type -> deep.backend.v1.ExecRequest
-	41, // 39: deep.backend.v1.Sandbox.Outcome:input_type -> deep.backend.v1.OutcomeRequest
-	44, // 40: deep.backend.v1.Sandbox.Stat:input_type -> deep.backend.v1.StatRequest
-	46, // 41: deep.backend.v1.Sandbox.ReadFile:input_type -> deep.backend.v1.ReadFileRequest
-	48, // 42: deep.backend.v1.Sandbox.WriteFile:input_type -> deep.backend.v1.WriteFileRequest
-	51, // 43: deep.backend.v1.Sandbox.Edit:input_type -> deep.backend.v1.EditRequest
-	53, // 44: deep.backend.v1.Sandbox.List:input_type -> deep.backend.v1.ListDirRequest
-	55, // 45: deep.backend.v1.Sandbox.Glob:input_type -> deep.backend.v1.GlobRequest
-	57, // 46: deep.backend.v1.Sandbox.Grep:input_type -> deep.backend.v1.GrepRequest
-	60, // 47: deep.backend.v1.Sandbox.Mkdir:input_type -> deep.backend.v1.MkdirRequest
-	62, // 48: deep.backend.v1.Sandbox.Remove:input_type -> deep.backend.v1.RemoveRequest
-	64, // 49: deep.backend.v1.Sandbox.Rename:input_type -> deep.backend.v1.RenameRequest
-	3,  // 50: deep.backend.v1.Backend.Describe:output_type -> deep.backend.v1.DescribeReply
-	7,  // 51: deep.backend.v1.Backend.Configure:output_type -> deep.backend.v1.ConfigureReply
-	9,  // 52: deep.backend.v1.Backend.Check:output_type -> deep.backend.v1.CheckReply
-	14, // 53: deep.backend.v1.Backend.Create:output_type -> deep.backend.v1.CreateReply
-	22, // 54: deep.backend.v1.Backend.Open:output_type -> deep.backend.v1.OpenReply
-	24, // 55: deep.backend.v1.Backend.Inspect:output_type -> deep.backend.v1.InspectReply
-	26, // 56: deep.backend.v1.Backend.List:output_type -> deep.backend.v1.ListReply
-	28, // 57: deep.backend.v1.Backend.Stop:output_type -> deep.backend.v1.StopReply
-	30, // 58: deep.backend.v1.Backend.Destroy:output_type -> deep.backend.v1.DestroyReply
-	32, // 59: deep.backend.v1.Backend.RemoveWorkspace:output_type -> deep.backend.v1.RemoveWorkspaceReply
-	34, // 60: deep.backend.v1.Backend.Shutdown:output_type -> deep.backend.v1.ShutdownReply
-	39, // 61: deep.backend.v1.Sandbox.Exec:output_type -> deep.backend.v1.ExecReply
-	42, // 62: deep.backend.v1.Sandbox.Outcome:output_type -> deep.backend.v1.OutcomeReply
-	45, // 63: deep.backend.v1.Sandbox.Stat:output_type -> deep.backend.v1.StatReply
-	47, // 64: deep.backend.v1.Sandbox.ReadFile:output_type -> deep.backend.v1.ReadFileReply
-	50, // 65: deep.backend.v1.Sandbox.WriteFile:output_type -> deep.backend.v1.WriteFileReply
-	52, // 66: deep.backend.v1.Sandbox.Edit:output_type -> deep.backend.v1.EditReply
-	54, // 67: deep.backend.v1.Sandbox.List:output_type -> deep.backend.v1.ListDirReply
-	56, // 68: deep.backend.v1.Sandbox.Glob:output_type -> deep.backend.v1.GlobReply
-	58, // 69: deep.backend.v1.Sandbox.Grep:output_type -> deep.backend.v1.GrepReply
-	61, // 70: deep.backend.v1.Sandbox.Mkdir:output_type -> deep.backend.v1.MkdirReply
-	63, // 71: deep.backend.v1.Sandbox.Remove:output_type -> deep.backend.v1.RemoveReply
-	65, // 72: deep.backend.v1.Sandbox.Rename:output_type -> deep.backend.v1.RenameReply
-	50, // [50:73] is the sub-list for method output_type
-	27, // [27:50] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	6,  // 12: deep.backend.v1.SandboxInfo.owner:type_name -> deep.backend.v1.Owner
+	20, // 13: deep.backend.v1.OpenReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
+	20, // 14: deep.backend.v1.InspectReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
+	20, // 15: deep.backend.v1.ListReply.sandboxes:type_name -> deep.backend.v1.SandboxInfo
+	36, // 16: deep.backend.v1.ExecRequest.start:type_name -> deep.backend.v1.ExecStart
+	37, // 17: deep.backend.v1.ExecRequest.stdin_end:type_name -> deep.backend.v1.ExecStdinEnd
+	38, // 18: deep.backend.v1.ExecRequest.cancel:type_name -> deep.backend.v1.ExecCancel
+	18, // 19: deep.backend.v1.ExecStart.env:type_name -> deep.backend.v1.EnvVar
+	40, // 20: deep.backend.v1.ExecReply.exit:type_name -> deep.backend.v1.ExecResult
+	40, // 21: deep.backend.v1.OutcomeReply.result:type_name -> deep.backend.v1.ExecResult
+	43, // 22: deep.backend.v1.StatReply.info:type_name -> deep.backend.v1.FileInfo
+	43, // 23: deep.backend.v1.ReadFileReply.info:type_name -> deep.backend.v1.FileInfo
+	49, // 24: deep.backend.v1.WriteFileRequest.start:type_name -> deep.backend.v1.WriteFileStart
+	43, // 25: deep.backend.v1.ListDirReply.entries:type_name -> deep.backend.v1.FileInfo
+	43, // 26: deep.backend.v1.GlobReply.matches:type_name -> deep.backend.v1.FileInfo
+	59, // 27: deep.backend.v1.GrepReply.matches:type_name -> deep.backend.v1.GrepMatch
+	2,  // 28: deep.backend.v1.Backend.Describe:input_type -> deep.backend.v1.DescribeRequest
+	5,  // 29: deep.backend.v1.Backend.Configure:input_type -> deep.backend.v1.ConfigureRequest
+	8,  // 30: deep.backend.v1.Backend.Check:input_type -> deep.backend.v1.CheckRequest
+	11, // 31: deep.backend.v1.Backend.Create:input_type -> deep.backend.v1.CreateRequest
+	21, // 32: deep.backend.v1.Backend.Open:input_type -> deep.backend.v1.OpenRequest
+	23, // 33: deep.backend.v1.Backend.Inspect:input_type -> deep.backend.v1.InspectRequest
+	25, // 34: deep.backend.v1.Backend.List:input_type -> deep.backend.v1.ListRequest
+	27, // 35: deep.backend.v1.Backend.Stop:input_type -> deep.backend.v1.StopRequest
+	29, // 36: deep.backend.v1.Backend.Destroy:input_type -> deep.backend.v1.DestroyRequest
+	31, // 37: deep.backend.v1.Backend.RemoveWorkspace:input_type -> deep.backend.v1.RemoveWorkspaceRequest
+	33, // 38: deep.backend.v1.Backend.Shutdown:input_type -> deep.backend.v1.ShutdownRequest
+	35, // 39: deep.backend.v1.Sandbox.Exec:input_type -> deep.backend.v1.ExecRequest
+	41, // 40: deep.backend.v1.Sandbox.Outcome:input_type -> deep.backend.v1.OutcomeRequest
+	44, // 41: deep.backend.v1.Sandbox.Stat:input_type -> deep.backend.v1.StatRequest
+	46, // 42: deep.backend.v1.Sandbox.ReadFile:input_type -> deep.backend.v1.ReadFileRequest
+	48, // 43: deep.backend.v1.Sandbox.WriteFile:input_type -> deep.backend.v1.WriteFileRequest
+	51, // 44: deep.backend.v1.Sandbox.Edit:input_type -> deep.backend.v1.EditRequest
+	53, // 45: deep.backend.v1.Sandbox.List:input_type -> deep.backend.v1.ListDirRequest
+	55, // 46: deep.backend.v1.Sandbox.Glob:input_type -> deep.backend.v1.GlobRequest
+	57, // 47: deep.backend.v1.Sandbox.Grep:input_type -> deep.backend.v1.GrepRequest
+	60, // 48: deep.backend.v1.Sandbox.Mkdir:input_type -> deep.backend.v1.MkdirRequest
+	62, // 49: deep.backend.v1.Sandbox.Remove:input_type -> deep.backend.v1.RemoveRequest
+	64, // 50: deep.backend.v1.Sandbox.Rename:input_type -> deep.backend.v1.RenameRequest
+	3,  // 51: deep.backend.v1.Backend.Describe:output_type -> deep.backend.v1.DescribeReply
+	7,  // 52: deep.backend.v1.Backend.Configure:output_type -> deep.backend.v1.ConfigureReply
+	9,  // 53: deep.backend.v1.Backend.Check:output_type -> deep.backend.v1.CheckReply
+	14, // 54: deep.backend.v1.Backend.Create:output_type -> deep.backend.v1.CreateReply
+	22, // 55: deep.backend.v1.Backend.Open:output_type -> deep.backend.v1.OpenReply
+	24, // 56: deep.backend.v1.Backend.Inspect:output_type -> deep.backend.v1.InspectReply
+	26, // 57: deep.backend.v1.Backend.List:output_type -> deep.backend.v1.ListReply
+	28, // 58: deep.backend.v1.Backend.Stop:output_type -> deep.backend.v1.StopReply
+	30, // 59: deep.backend.v1.Backend.Destroy:output_type -> deep.backend.v1.DestroyReply
+	32, // 60: deep.backend.v1.Backend.RemoveWorkspace:output_type -> deep.backend.v1.RemoveWorkspaceReply
+	34, // 61: deep.backend.v1.Backend.Shutdown:output_type -> deep.backend.v1.ShutdownReply
+	39, // 62: deep.backend.v1.Sandbox.Exec:output_type -> deep.backend.v1.ExecReply
+	42, // 63: deep.backend.v1.Sandbox.Outcome:output_type -> deep.backend.v1.OutcomeReply
+	45, // 64: deep.backend.v1.Sandbox.Stat:output_type -> deep.backend.v1.StatReply
+	47, // 65: deep.backend.v1.Sandbox.ReadFile:output_type -> deep.backend.v1.ReadFileReply
+	50, // 66: deep.backend.v1.Sandbox.WriteFile:output_type -> deep.backend.v1.WriteFileReply
+	52, // 67: deep.backend.v1.Sandbox.Edit:output_type -> deep.backend.v1.EditReply
+	54, // 68: deep.backend.v1.Sandbox.List:output_type -> deep.backend.v1.ListDirReply
+	56, // 69: deep.backend.v1.Sandbox.Glob:output_type -> deep.backend.v1.GlobReply
+	58, // 70: deep.backend.v1.Sandbox.Grep:output_type -> deep.backend.v1.GrepReply
+	61, // 71: deep.backend.v1.Sandbox.Mkdir:output_type -> deep.backend.v1.MkdirReply
+	63, // 72: deep.backend.v1.Sandbox.Remove:output_type -> deep.backend.v1.RemoveReply
+	65, // 73: deep.backend.v1.Sandbox.Rename:output_type -> deep.backend.v1.RenameReply
+	51, // [51:74] is the sub-list for method output_type
+	28, // [28:51] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_backend_v1_backend_proto_init() }

@@ -3,6 +3,7 @@ package pluginsdk
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
@@ -64,6 +65,25 @@ type Provisioned struct {
 	Info backend.SandboxInfo
 	// UID and GID commands shall run as, seen from inside.
 	UID, GID uint32
+	// NewWorkspace reports that this call made the workspace Spec.Workspace.Name,
+	// so that undoing the sandbox removes it too. One that was there before stays.
+	NewWorkspace bool
+}
+
+// InfoFromLabels fills in what the labels of ProvisionRequest tell of a sandbox:
+// ID, Created, Ephemeral and Owner. List must tell those four, or the sandbox is
+// never cleaned up after a host that died.
+func InfoFromLabels(labels map[string]string) backend.SandboxInfo {
+	created, err := time.Parse(time.RFC3339Nano, labels[LabelCreated])
+	if err != nil {
+		created = time.Time{} // somebody else's, or damaged: its age is not known
+	}
+	return backend.SandboxInfo{
+		ID:        labels[LabelSandbox],
+		Created:   created,
+		Ephemeral: labels[LabelEphemeral] == "true",
+		Owner:     backend.ParseOwner(labels[LabelOwner]),
+	}
 }
 
 // Labels on everything a backend makes with an engine that has labels.
@@ -73,6 +93,6 @@ const (
 	LabelWorkspace = "deep.workspace" // name of a kept workspace
 	LabelCreated   = "deep.created"   // RFC 3339, UTC
 	LabelEphemeral = "deep.ephemeral" // "true" or "false"
-	LabelOwner     = "deep.owner"     // host id, boot id, pid, start time, joined by "/"
+	LabelOwner     = "deep.owner"     // backend.Owner.String
 	LabelGuest     = "deep.guest"     // sha256 of the guest's program
 )

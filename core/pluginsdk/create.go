@@ -1,0 +1,209 @@
+package pluginsdk
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/deep-sandbox/deep/core/backend"
+	guestv1 "github.com/deep-sandbox/deep/core/proto/guest/v1"
+)
+
+// readyTimeout is how long a guest that was started may take to answer.
+const readyTimeout = 20 * time.Second
+
+// Create implements backend.Backend.
+func (b *guestBacked) Create(ctx context.Context, req *backend.CreateRequest) (backend.Sandbox, error) {
+	if err := b.enterID(req.ID); err != nil {
+		return nil, err
+	}
+	spec, err := req.Spec.Settle(b.desc.Capabilities)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := b.claim(req.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.life, cancel)()
+
+	progress := req.Progress
+	if progress == nil {
+		progress = func(backend.Progress) {}
+	}
+	made, err := b.p.Provision(ctx, &ProvisionRequest{
+		ID:       req.ID,
+		Spec:     spec,
+		Labels:   b.labels(req.ID, spec),
+		Guest:    b.guest,
+		Progress: progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	sb, err := b.setUp(ctx, req.ID, spec, made, progress)
+	if err == nil {
+		return sb, nil
+	}
+	// The caller may be gone, and the plugin about to go: neither is a reason to
+	// leave something behind.
+	undo, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer stop()
+	if undoErr := b.destroy(undo, &backend.DestroyRequest{ID: req.ID, KeepWorkspace: !made.NewWorkspace}); undoErr != nil {
+		err = errors.Join(err, &backend.Error{Kind: backend.KindOf(undoErr), Path: req.ID,
+			Message: "and what was made for it could not be removed", Err: undoErr})
+	}
+	return nil, err
+}
+
+// claim makes sure that one Create of an id is under way at a time, and that
+// Shutdown waits for it.
+func (b *guestBacked) claim(id string) (leave func(), err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return nil, errClosed()
+	case b.creating[id]:
+		return nil, &backend.Error{Kind: backend.ErrExists, Path: id, Message: "a sandbox with this id is being created"}
+	}
+	b.creating[id] = true
+	b.work.Add(1)
+	return func() {
+		b.mu.Lock()
+		delete(b.creating, id)
+		b.mu.Unlock()
+		b.work.Done()
+	}, nil
+}
+
+// setUp connects to the guest of a sandbox that was provisioned and tells it
+// what it is.
+func (b *guestBacked) setUp(ctx context.Context, id string, spec backend.Spec, made *Provisioned, progress func(backend.Progress)) (backend.Sandbox, error) {
+	conn, err := b.firstConnect(ctx, id, setupOf(id, spec, made))
+	if err != nil {
+		return nil, err
+	}
+	if spec.Ephemeral {
+		b.mu.Lock()
+		b.ephemeral[id] = true
+		b.mu.Unlock()
+	}
+	if err := b.conns.add(id, conn); err != nil {
+		return nil, err
+	}
+	progress(backend.Progress{Phase: backend.PhaseReady, Message: "the sandbox is ready"})
+	if err := ctxError(ctx); err != nil {
+		return nil, err
+	}
+	if spec.Ephemeral {
+		b.work.Go(func() { b.hold(id) })
+	}
+	info := conn.complete(made.Info)
+	info.ID, info.Backend, info.Ephemeral, info.Owner = id, b.env.Name, spec.Ephemeral, b.env.Owner
+	return b.handle(info), nil
+}
+
+// firstConnect tries until the guest, which was started a moment ago, listens.
+func (b *guestBacked) firstConnect(ctx context.Context, id string, setup *guestv1.SetupRequest) (*guestConn, error) {
+	limited, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		conn, err := b.conns.connect(limited, id, setup)
+		switch {
+		case err == nil:
+			return conn, nil
+		case ctx.Err() != nil:
+			return nil, ctxError(ctx)
+		case errors.Is(err, backend.ErrGone):
+			return nil, &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "the guest ended at once",
+				Hint: "the engine's log of this sandbox may say why; `deep doctor` looks at the host"}
+		case limited.Err() != nil:
+			return nil, &backend.Error{Kind: backend.ErrUnavailable, Path: id,
+				Message: "the guest did not answer within " + readyTimeout.String(), Err: err}
+		case !errors.Is(err, backend.ErrUnavailable):
+			return nil, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-limited.Done():
+		}
+	}
+}
+
+// hold keeps an ephemeral sandbox connected: its guest ends by itself when no
+// host has been there for the lease, and a stream may break while nobody calls.
+func (b *guestBacked) hold(id string) {
+	const first, longest = 100 * time.Millisecond, 15 * time.Second
+	for wait := first; ; wait = min(2*wait, longest) {
+		if dead := b.conns.dead(id); dead != nil {
+			since := time.Now()
+			select {
+			case <-dead:
+			case <-b.life.Done():
+				return
+			}
+			if time.Since(since) > longest {
+				wait = first
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-b.life.Done():
+			return
+		}
+		b.mu.Lock()
+		wanted := b.ephemeral[id]
+		b.mu.Unlock()
+		if !wanted {
+			return
+		}
+		_, err := b.conns.get(b.life, id)
+		switch {
+		case errors.Is(err, backend.ErrGone):
+			return
+		case err != nil:
+			b.env.Log.Debug("cannot reach an ephemeral sandbox", "sandbox", id, "error", err)
+		}
+	}
+}
+
+func (b *guestBacked) labels(id string, spec backend.Spec) map[string]string {
+	labels := map[string]string{
+		LabelManaged:   "true",
+		LabelSandbox:   id,
+		LabelCreated:   time.Now().UTC().Format(time.RFC3339Nano),
+		LabelEphemeral: strconv.FormatBool(spec.Ephemeral),
+		LabelOwner:     b.env.Owner.String(),
+	}
+	if spec.Workspace.Name != "" {
+		labels[LabelWorkspace] = spec.Workspace.Name
+	}
+	return labels
+}
+
+func setupOf(id string, spec backend.Spec, made *Provisioned) *guestv1.SetupRequest {
+	setup := &guestv1.SetupRequest{
+		SandboxId:        id,
+		Workspace:        []byte(spec.Workspace.Path),
+		Uid:              made.UID,
+		Gid:              made.GID,
+		IdleTimeoutNs:    int64(spec.IdleTimeout),
+		MaxLifetimeNs:    int64(spec.MaxLifetime),
+		DefaultTimeoutNs: int64(spec.Timeout),
+		Degraded:         made.Info.Degraded,
+	}
+	if spec.Ephemeral {
+		setup.LeaseNs = int64(spec.Lease)
+	}
+	for _, key := range slices.Sorted(maps.Keys(spec.Env)) {
+		setup.Env = append(setup.Env, []byte(key+"="+spec.Env[key]))
+	}
+	return setup
+}

@@ -1,0 +1,149 @@
+package host
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/wire"
+)
+
+// destroyTime bounds Close of an ephemeral sandbox, which takes no context.
+const destroyTime = 30 * time.Second
+
+// sandbox is a handle that outlives the plugin's process: each call goes to the
+// one there is, which connects to the sandbox when it has not yet.
+type sandbox struct {
+	plugin *Plugin
+	info   backend.SandboxInfo
+	// created, not opened: Close destroys an ephemeral one.
+	created bool
+
+	closing  sync.Once
+	closeErr error
+}
+
+var _ backend.Sandbox = (*sandbox)(nil)
+
+// Info implements backend.Sandbox.
+func (s *sandbox) Info() backend.SandboxInfo { return s.info }
+
+// on runs fn on the plugin's current process.
+func on[T any](ctx context.Context, s *sandbox, fn func(backend.Sandbox) (T, error)) (T, error) {
+	i, err := s.plugin.acquire(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	v, err := fn(wire.NewSandbox(i.cc, s.info, func() error { return nil }))
+	return v, i.explain(ctx, err)
+}
+
+// Exec implements backend.Sandbox.
+func (s *sandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.ExecResult, error) { return sb.Exec(ctx, req) })
+}
+
+// Outcome implements backend.Sandbox.
+func (s *sandbox) Outcome(ctx context.Context, req *backend.OutcomeRequest) (*backend.OutcomeReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.OutcomeReply, error) { return sb.Outcome(ctx, req) })
+}
+
+// Stat implements backend.Sandbox.
+func (s *sandbox) Stat(ctx context.Context, req *backend.StatRequest) (*backend.FileInfo, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.FileInfo, error) { return sb.Stat(ctx, req) })
+}
+
+// ReadFile implements backend.Sandbox.
+func (s *sandbox) ReadFile(ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error) {
+	i, err := s.plugin.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err := wire.NewSandbox(i.cc, s.info, func() error { return nil }).ReadFile(ctx, req)
+	if err != nil {
+		return nil, i.explain(ctx, err)
+	}
+	f.ReadCloser = &explainedReader{ReadCloser: f.ReadCloser, ctx: ctx, instance: i}
+	return f, nil
+}
+
+// explainedReader tells of a crash in the middle of a file.
+type explainedReader struct {
+	io.ReadCloser
+	ctx      context.Context
+	instance *instance
+}
+
+func (r *explainedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader returns it bare
+		return n, err
+	}
+	return n, r.instance.explain(r.ctx, err)
+}
+
+// WriteFile implements backend.Sandbox.
+func (s *sandbox) WriteFile(ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.WriteFileReply, error) { return sb.WriteFile(ctx, req) })
+}
+
+// Edit implements backend.Sandbox.
+func (s *sandbox) Edit(ctx context.Context, req *backend.EditRequest) (*backend.EditReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.EditReply, error) { return sb.Edit(ctx, req) })
+}
+
+// List implements backend.Sandbox.
+func (s *sandbox) List(ctx context.Context, req *backend.ListDirRequest) (*backend.ListDirReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.ListDirReply, error) { return sb.List(ctx, req) })
+}
+
+// Glob implements backend.Sandbox.
+func (s *sandbox) Glob(ctx context.Context, req *backend.GlobRequest) (*backend.GlobReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.GlobReply, error) { return sb.Glob(ctx, req) })
+}
+
+// Grep implements backend.Sandbox.
+func (s *sandbox) Grep(ctx context.Context, req *backend.GrepRequest) (*backend.GrepReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.GrepReply, error) { return sb.Grep(ctx, req) })
+}
+
+// Mkdir implements backend.Sandbox.
+func (s *sandbox) Mkdir(ctx context.Context, req *backend.MkdirRequest) error {
+	_, err := on(ctx, s, func(sb backend.Sandbox) (struct{}, error) { return struct{}{}, sb.Mkdir(ctx, req) })
+	return err
+}
+
+// Remove implements backend.Sandbox.
+func (s *sandbox) Remove(ctx context.Context, req *backend.RemoveRequest) error {
+	_, err := on(ctx, s, func(sb backend.Sandbox) (struct{}, error) { return struct{}{}, sb.Remove(ctx, req) })
+	return err
+}
+
+// Rename implements backend.Sandbox.
+func (s *sandbox) Rename(ctx context.Context, req *backend.RenameRequest) error {
+	_, err := on(ctx, s, func(sb backend.Sandbox) (struct{}, error) { return struct{}{}, sb.Rename(ctx, req) })
+	return err
+}
+
+// Close implements backend.Sandbox. After the Plugin's own Close there is nothing
+// left to do.
+func (s *sandbox) Close() error {
+	s.closing.Do(func() {
+		if !s.created || !s.info.Ephemeral {
+			return
+		}
+		s.plugin.mu.Lock()
+		closed := s.plugin.closing
+		s.plugin.mu.Unlock()
+		if closed {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), destroyTime)
+		defer cancel()
+		s.closeErr = s.plugin.Destroy(ctx, &backend.DestroyRequest{ID: s.info.ID, KeepWorkspace: true})
+	})
+	return s.closeErr
+}

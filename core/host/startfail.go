@@ -1,0 +1,104 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/procrunner"
+)
+
+// programFaults maps what procrunner finds to what is told, with the remedy.
+var programFaults = map[procrunner.Fault]struct {
+	reason Reason
+	kind   error
+	hint   string
+}{
+	procrunner.FaultMissing:       {ReasonMissing, backend.ErrNotFound, "install the plugin there, or name another path"},
+	procrunner.FaultUnreadable:    {ReasonUnreadable, backend.ErrPermission, "make it readable for this user"},
+	procrunner.FaultDirectory:     {ReasonDirectory, backend.ErrUnavailable, "put the plugin's program there"},
+	procrunner.FaultNotRegular:    {ReasonNotRegular, backend.ErrUnavailable, "put the plugin's program there"},
+	procrunner.FaultNotExecutable: {ReasonNotExecutable, backend.ErrPermission, "chmod +x"},
+	procrunner.FaultWritable:      {ReasonWritable, backend.ErrPermission, "anybody could have changed it: check it, then chmod o-w"},
+	procrunner.FaultArchitecture:  {ReasonArchitecture, backend.ErrUnavailable, "install the plugin for this machine"},
+	procrunner.FaultFormat:        {ReasonFormat, backend.ErrUnavailable, "is it a plugin of deep? install it again"},
+	procrunner.FaultStart:         {ReasonFormat, backend.ErrUnavailable, "see what the kernel says"},
+}
+
+// openProgram opens the plugin's program and compares its sum, if one is known.
+func openProgram(o Options) (*procrunner.Program, error) {
+	program, err := procrunner.Open(o.Path)
+	if err != nil {
+		return nil, programError(o, err)
+	}
+	sum, err := program.SHA256()
+	if err == nil && (o.SHA256 == "" || o.SHA256 == sum) {
+		return program, nil
+	}
+	_ = program.Close()
+	if err != nil {
+		return nil, programError(o, &procrunner.ProgramError{Fault: procrunner.FaultUnreadable, Path: o.Path, Detail: err.Error()})
+	}
+	return nil, &StartError{Reason: ReasonChecksum, Err: &backend.Error{
+		Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin", Path: o.Path,
+		Message: "its sha256 is " + sum + ", want " + o.SHA256,
+		Hint:    "the file was changed, or replaced by another version: find out which",
+	}}
+}
+
+func programError(o Options, err error) error {
+	var pe *procrunner.ProgramError
+	if !errors.As(err, &pe) {
+		return &backend.Error{Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin", Path: o.Path, Err: err}
+	}
+	fault := programFaults[pe.Fault]
+	message := string(pe.Fault)
+	if pe.Detail != "" {
+		message += ": " + pe.Detail
+	}
+	return &StartError{Reason: fault.reason, Err: &backend.Error{
+		Kind: fault.kind, Backend: o.Name, Op: "start plugin", Path: pe.Path, Message: message, Hint: fault.hint,
+	}}
+}
+
+// failStart frees an instance that did not come up and says why it did not: from
+// what was seen of the process, go-plugin has it in prose only.
+func (i *instance) failStart(ctx context.Context, o Options, err error) error {
+	// Before the kill hides it.
+	exited := false
+	select {
+	case <-i.runner.Done():
+		exited = ctx.Err() == nil
+	default:
+	}
+	i.free()
+
+	var pe *procrunner.ProgramError
+	if errors.As(err, &pe) {
+		return programError(o, err)
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return &backend.Error{Kind: context.Canceled, Backend: o.Name, Op: "start plugin"}
+	}
+	spoke, refused := i.runner.FirstLine()
+	fail := func(reason Reason, message, hint string) error {
+		return &StartError{Reason: reason, Output: i.runner.Tail(), Err: &backend.Error{
+			Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin", Path: o.Path, Message: message, Hint: hint,
+		}}
+	}
+	var r *refusal
+	switch {
+	case errors.As(refused, &r):
+		return fail(r.reason, r.message, r.hint)
+	case ctx.Err() != nil && !spoke:
+		return fail(ReasonTimeout, fmt.Sprintf("it said nothing within %s and was killed", o.StartTimeout), "is it a plugin of deep?")
+	case ctx.Err() != nil:
+		return fail(ReasonTimeout, fmt.Sprintf("it did not answer within %s and was killed", o.StartTimeout), "try again; the machine may be busy")
+	case !spoke:
+		return fail(ReasonExited, "it "+i.runner.HowEnded()+" before the handshake", "its last lines say more; is it a plugin of deep?")
+	case exited:
+		return fail(ReasonExited, "it "+i.runner.HowEnded()+" right after the handshake", "its last lines say more")
+	}
+	return fail(ReasonFaulty, "it was started and cannot be used: "+backend.Printable(err.Error()), "build it with the SDK of this deep")
+}

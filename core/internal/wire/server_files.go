@@ -1,0 +1,138 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/deep-sandbox/deep/core/backend"
+	backendv1 "github.com/deep-sandbox/deep/core/proto/backend/v1"
+)
+
+// fileBuffers are for files above smallFile; smaller ones get a buffer of their
+// size, so that a guest that reads sources all day stays small.
+var fileBuffers = sync.Pool{New: func() any { return new([fileFrame]byte) }}
+
+const smallFile = 32 << 10
+
+func (s *sandboxServer) ReadFile(req *backendv1.ReadFileRequest, stream grpc.ServerStreamingServer[backendv1.ReadFileReply]) error {
+	sb, err := s.sandbox(stream.Context())
+	if err != nil {
+		return err
+	}
+	f, err := sb.ReadFile(stream.Context(), &backend.ReadFileRequest{
+		Path: string(req.GetPath()), Offset: req.GetOffset(), Length: req.GetLength(),
+	})
+	if err != nil {
+		return Error(err)
+	}
+	return Error(errors.Join(sendFile(stream, f, req), f.Close()))
+}
+
+// sendFile sends what f holds; a small range goes with the description, in one
+// message. The error is not yet a status, except that of Send.
+func sendFile(stream grpc.ServerStreamingServer[backendv1.ReadFileReply], f *backend.File, req *backendv1.ReadFileRequest) error {
+	expected := max(f.Info.Size-req.GetOffset(), 0)
+	if req.GetLength() > 0 {
+		expected = min(expected, req.GetLength())
+	}
+	var buf []byte
+	if expected < smallFile {
+		// One byte more than there should be finds the end without a second read
+		// into a buffer that is full; 512 are for files that do not tell a size,
+		// as those of /proc.
+		buf = make([]byte, max(expected+1, 512))
+	} else {
+		pooled := fileBuffers.Get().(*[fileFrame]byte)
+		defer fileBuffers.Put(pooled)
+		buf = pooled[:]
+	}
+	msg := &backendv1.ReadFileReply{Info: fileToWire(f.Info)}
+	for {
+		n, err := io.ReadFull(f, buf)
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
+			return err
+		}
+		if msg.Info != nil || n > 0 {
+			msg.Data = buf[:n]
+			if err := stream.Send(msg); err != nil {
+				return err
+			}
+			msg.Info = nil
+		}
+		if end {
+			return nil
+		}
+	}
+}
+
+func (s *sandboxServer) WriteFile(stream grpc.ClientStreamingServer[backendv1.WriteFileRequest, backendv1.WriteFileReply]) error {
+	sb, err := s.sandbox(stream.Context())
+	if err != nil {
+		return err
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return Error(noStart("write file", err))
+	}
+	if first.GetStart() == nil {
+		return Error(noStart("write file", nil))
+	}
+	content := &uploaded{stream: stream}
+	content.take(&backendv1.WriteFileRequest{Data: first.GetData(), Commit: first.GetCommit()})
+	r, err := sb.WriteFile(stream.Context(), &backend.WriteFileRequest{
+		Path: string(first.GetStart().GetPath()), Mode: first.GetStart().GetMode(), Content: content,
+	})
+	if err != nil {
+		return Error(err)
+	}
+	return stream.SendAndClose(&backendv1.WriteFileReply{Size: r.Size, Sha256: r.SHA256, Created: r.Created})
+}
+
+// uploaded reads the content of a WriteFile. It ends with io.EOF at the commit
+// and nowhere else.
+type uploaded struct {
+	stream grpc.ClientStreamingServer[backendv1.WriteFileRequest, backendv1.WriteFileReply]
+	data   []byte
+	err    error // what comes after data
+}
+
+func (u *uploaded) Read(p []byte) (int, error) {
+	for len(u.data) == 0 {
+		if u.err != nil {
+			return 0, u.err
+		}
+		msg, err := u.stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			u.err = &backend.Error{Kind: backend.ErrInvalid, Op: "write file", Message: "the content ended without a commit"}
+		case u.stream.Context().Err() != nil:
+			u.err = &backend.Error{Kind: context.Cause(u.stream.Context()), Op: "write file"}
+		case err != nil:
+			u.err = FromStatus(err)
+		default:
+			u.take(msg)
+		}
+	}
+	n := copy(p, u.data)
+	u.data = u.data[n:]
+	return n, nil
+}
+
+func (u *uploaded) take(msg *backendv1.WriteFileRequest) {
+	switch {
+	case msg.GetStart() != nil:
+		u.err = &backend.Error{Kind: backend.ErrInvalid, Op: "write file", Message: "start may come only once"}
+	case len(msg.GetData()) > fileFrame:
+		u.err = &backend.Error{Kind: backend.ErrInvalid, Op: "write file", Message: "a message may hold at most 256 KiB of content"}
+	default:
+		u.data = msg.GetData()
+		if msg.GetCommit() {
+			u.err = io.EOF
+		}
+	}
+}

@@ -65,10 +65,11 @@ func (c *sandboxClient) Exec(ctx context.Context, req *backend.ExecRequest) (*ba
 		defer r.stdin.stop()
 	}
 	res, err := r.run()
-	if call.torn() {
+	torn := call.torn()
+	if torn {
 		res, err = c.settle(ctx, id, r), nil
 	}
-	return c.execEnded(ctx, r, res, err)
+	return c.execEnded(ctx, r, torn, res, err)
 }
 
 // graceOf returns what the command gets to end in, within reason.
@@ -90,8 +91,9 @@ func (c *sandboxClient) settle(ctx context.Context, id string, r *execReceiver) 
 	return &reply.Result
 }
 
-// execEnded says what Exec returns. err is a *backend.Error or a status.
-func (c *sandboxClient) execEnded(ctx context.Context, r *execReceiver, res *backend.ExecResult, err error) (*backend.ExecResult, error) {
+// execEnded says what Exec returns. err is a *backend.Error or a status. After a
+// call was torn down output may be missing, so it is never a success.
+func (c *sandboxClient) execEnded(ctx context.Context, r *execReceiver, torn bool, res *backend.ExecResult, err error) (*backend.ExecResult, error) {
 	const op = "exec"
 	var local error // what this side ended it for
 	if r.stdin != nil {
@@ -113,7 +115,7 @@ func (c *sandboxClient) execEnded(ctx context.Context, r *execReceiver, res *bac
 			res = &backend.ExecResult{ID: r.id, Outcome: backend.OutcomeCancelled}
 		}
 	}
-	ended := res == nil || res.Outcome == backend.OutcomeCancelled || res.Outcome == backend.OutcomeUnknown
+	ended := torn || res == nil || res.Outcome == backend.OutcomeCancelled || res.Outcome == backend.OutcomeUnknown
 	switch {
 	case local != nil:
 		return res, local

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -133,35 +134,22 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 	if err != nil {
 		return nil, c.fail(ctx, op, req.Path, err)
 	}
-	up := &upload{stream: stream, content: req.Content, first: first, done: make(chan struct{})}
-	go func() {
-		defer close(up.done)
-		if up.run(); up.err != nil {
-			// The stream is half-closed without a commit: the sandbox lets go of
-			// the file and answers, and only then is the write over.
-			time.AfterFunc(abortTimeout, cancel)
-		}
-	}()
+	up := &upload{stream: stream, content: req.Content, first: first, giveUp: cancel}
+	go up.run()
 	r := new(backendv1.WriteFileReply)
 	err = stream.RecvMsg(r)
-	if ctx.Err() == nil || err == nil {
-		select {
-		case <-up.done:
-			if up.err != nil {
-				return nil, up.err
-			}
-		default: // answered before everything was sent
-			if err == nil {
-				return nil, c.faulty(op, "the file was written before its content had ended")
-			}
-		}
-	}
-	if err != nil {
+	sent, committed, contentErr := up.state()
+	switch {
+	case contentErr != nil && ctx.Err() == nil:
+		return nil, contentErr
+	case err != nil:
 		return nil, c.fail(ctx, op, req.Path, err)
+	case !committed:
+		return nil, c.faulty(op, "the file was written before its content had ended")
 	}
 	switch {
-	case r.GetSize() != up.sent:
-		return nil, c.faulty(op, "%d bytes written of %d", r.GetSize(), up.sent)
+	case r.GetSize() != sent:
+		return nil, c.faulty(op, "%d bytes written of %d", r.GetSize(), sent)
 	case badSHA256(r.GetSha256()):
 		return nil, c.faulty(op, "a sum of %q", cut(r.GetSha256()))
 	}
@@ -174,11 +162,20 @@ type upload struct {
 	stream  grpc.ClientStream
 	content io.Reader
 	first   *backendv1.WriteFileRequest
-	done    chan struct{}
+	giveUp  context.CancelFunc
 
-	// Valid once done is closed.
-	sent int64
-	err  error // of content
+	mu        sync.Mutex
+	sent      int64
+	committed bool
+	err       error // of content
+}
+
+// state tells how far the upload has come; each is noted before the message that
+// it could be an answer to.
+func (u *upload) state() (sent int64, committed bool, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.sent, u.committed, u.err
 }
 
 func (u *upload) run() {
@@ -186,26 +183,29 @@ func (u *upload) run() {
 	var buf []byte
 	for !msg.GetCommit() {
 		n := 0
+		var err error
 		if u.content == nil {
-			msg.Commit = true
+			err = io.EOF
 		} else {
 			if buf == nil {
 				buf = make([]byte, sizeHint(u.content))
 			}
-			var err error
-			n, err = io.ReadFull(u.content, buf)
-			switch {
-			case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-				msg.Commit = true
-			case err != nil:
-				u.err = err
-				_ = u.stream.CloseSend()
-				return
-			}
+			n, err = fill(u.content, buf)
+		}
+		if msg.Commit = err == io.EOF; msg.Commit {
+			err = nil
+		}
+		u.mu.Lock()
+		u.sent, u.committed, u.err = u.sent+int64(n), msg.Commit, err
+		u.mu.Unlock()
+		if err != nil {
+			// Half-closed without a commit: the sandbox lets go of the file and
+			// answers, and only then is the write over.
+			time.AfterFunc(abortTimeout, u.giveUp)
+			break
 		}
 		msg.Data = buf[:n]
-		u.sent += int64(n)
-		if err := u.stream.SendMsg(msg); err != nil {
+		if u.stream.SendMsg(msg) != nil {
 			return // the sandbox has answered already, or the stream broke
 		}
 		if !msg.GetCommit() {

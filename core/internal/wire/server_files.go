@@ -52,9 +52,8 @@ func sendFile(stream grpc.ServerStreamingServer[backendv1.ReadFileReply], f *bac
 	}
 	msg := &backendv1.ReadFileReply{Info: fileToWire(f.Info)}
 	for {
-		n, err := io.ReadFull(f, buf)
-		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !end {
+		n, err := fill(f, buf)
+		if err != nil && err != io.EOF {
 			return err
 		}
 		if msg.Info != nil || n > 0 {
@@ -64,10 +63,22 @@ func sendFile(stream grpc.ServerStreamingServer[backendv1.ReadFileReply], f *bac
 			}
 			msg.Info = nil
 		}
-		if end {
+		if err == io.EOF {
 			return nil
 		}
 	}
+}
+
+// fill reads until buf is full or r fails, and returns r's own error. io.ReadFull
+// would answer io.ErrUnexpectedEOF both at the end of a short file and for a
+// reader that says so itself because it broke.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var read int
+		read, err = r.Read(buf[n:])
+		n += read
+	}
+	return n, err
 }
 
 func (s *sandboxServer) WriteFile(stream grpc.ClientStreamingServer[backendv1.WriteFileRequest, backendv1.WriteFileReply]) error {

@@ -1,0 +1,174 @@
+package pluginsdk
+
+import (
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// The engine*.go files hold what backends on a container engine have in common,
+// so that a container of Docker and one of Podman are the same sandbox, and the
+// next engine gets it for nothing.
+
+// Where the guest is in a container.
+const (
+	// EngineGuestDir holds the guest's program and EngineGuestRun.
+	EngineGuestDir = "/.deep"
+	// EngineGuestPath is the guest's program, read-only.
+	EngineGuestPath = EngineGuestDir + "/deep-guest"
+	// EngineGuestRun is a small private tmpfs for the guest's socket.
+	EngineGuestRun = EngineGuestDir + "/run"
+
+	engineGuestSocket = EngineGuestRun + "/guest.sock"
+)
+
+// EngineServe is what a container runs as PID 1.
+func EngineServe() []string {
+	return []string{EngineGuestPath, "serve", "--socket", engineGuestSocket}
+}
+
+// EngineConnect is what an exec runs to reach the guest.
+func EngineConnect() []string {
+	return []string{EngineGuestPath, "connect", "--socket", engineGuestSocket}
+}
+
+// EngineUser is whom the guest runs as; not the user commands run as.
+const EngineUser = "0:0"
+
+// EngineCaps are the capabilities of the guest: to become the sandbox user and
+// to kill what that user runs. Commands have none.
+func EngineCaps() []string { return []string{"SETUID", "SETGID", "KILL"} }
+
+// LabelImage is the image a container was made from, as the caller named it: it
+// is made by the image's id, since what a tag means can change in between.
+const LabelImage = "deep.image"
+
+// EngineContainer is the name of the container of sandbox id. It derives from
+// the id, so that the engine itself refuses a second one.
+func EngineContainer(id string) string { return "deep-" + id }
+
+// EngineWorkspace is the name of the volume of a kept workspace.
+func EngineWorkspace(name string) string { return "deep-ws-" + name }
+
+// EngineGuestVolume is the name of the volume that holds the guest's program of
+// this sum, on an engine that does not see the file.
+func EngineGuestVolume(sum string) string { return "deep-guest-" + sum[:min(len(sum), 32)] }
+
+// EngineArch returns the architecture of an image, in the words of OCI, as
+// GuestProgram has it, or "" for one there is no guest for.
+func EngineArch(os, arch string) string {
+	if os != "" && os != "linux" {
+		return ""
+	}
+	switch arch {
+	case "amd64", "x86_64":
+		return "amd64"
+	case "arm64", "aarch64":
+		return "arm64"
+	}
+	return ""
+}
+
+// EngineLimit is an rlimit of everything in a container.
+type EngineLimit struct {
+	Name  string
+	Value int64
+}
+
+// EngineLimits returns the rlimits of a container. All are explicit: what an
+// engine gives by default can exceed its own hard limit, and then nothing
+// starts. local says that the engine runs on this host, most likely under this
+// process' hard limits.
+//
+// RLIMIT_NPROC counts a user's processes across all containers, so it is far
+// above what one sandbox may have: the pids limit is what bounds that.
+func EngineLimits(local bool) []EngineLimit {
+	limits := []EngineLimit{
+		{"nofile", 4096},
+		{"nproc", 16384},
+		{"fsize", 2 << 30},
+		{"core", 0},
+	}
+	if !local {
+		return limits
+	}
+	const rlimitNproc = 6 // not in package syscall
+	for i, resource := range []int{syscall.RLIMIT_NOFILE, rlimitNproc, syscall.RLIMIT_FSIZE} {
+		var own syscall.Rlimit
+		// A hard limit of RLIM_INFINITY is above everything, as it should be.
+		if err := syscall.Getrlimit(resource, &own); err == nil && own.Max < uint64(limits[i].Value) { //nolint:gosec // small and positive
+			limits[i].Value = int64(own.Max) //nolint:gosec // below the value above
+		}
+	}
+	return limits
+}
+
+// EngineHome is the home directory of the sandbox user, a tmpfs.
+const EngineHome = "/home/deep"
+
+// EngineTmpfs is a file system in memory.
+type EngineTmpfs struct {
+	Target string
+	// Size in bytes; Mode in octal digits.
+	Size     int64
+	Mode     string
+	UID, GID uint32
+	Exec     bool
+}
+
+// EngineMounts returns the tmpfs of a container and the size of its /dev/shm.
+// volumes are those the image declares: an engine would make volumes on disk of
+// them, without bound.
+//
+// What is in them counts as memory, and beyond the limit every later command is
+// killed. Together with the guest's spool of 64 MiB they take at most half: of
+// 1 GiB 1/4 for /tmp, 1/8 for the home directory, 1/64 each for /run and shm,
+// 1/32 for all volumes of the image.
+func EngineMounts(spec backend.Spec, uid, gid uint32, volumes []string) (tmpfs []EngineTmpfs, shm int64) {
+	tmpfs = []EngineTmpfs{
+		{Target: "/tmp", Size: min(backend.DefaultTmpSize, spec.Memory/4), Mode: "1777", Exec: true},
+		{Target: "/run", Size: spec.Memory / 64, Mode: "0755"},
+		{Target: EngineGuestRun, Size: 1 << 20, Mode: "0700"},
+		{Target: EngineHome, Size: spec.Memory / 8, Mode: "0700", UID: uid, GID: gid, Exec: true},
+	}
+	var extra []string
+	for _, v := range volumes {
+		if v = path.Clean(v); path.IsAbs(v) && !engineCovered(v, spec, tmpfs) {
+			extra = append(extra, v)
+		}
+	}
+	slices.Sort(extra)
+	extra = slices.Compact(extra)
+	for _, v := range extra {
+		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: "0755", UID: uid, GID: gid, Exec: true})
+	}
+	return tmpfs, spec.Memory / 64
+}
+
+// engineCovered reports whether something else of ours is at path v, or a mount
+// at v would hide it.
+func engineCovered(v string, spec backend.Spec, tmpfs []EngineTmpfs) bool {
+	taken := []string{spec.Workspace.Path, "/proc", "/sys", "/dev", EngineGuestDir}
+	for _, m := range spec.Mounts {
+		taken = append(taken, m.Target)
+	}
+	for _, t := range tmpfs {
+		taken = append(taken, t.Target)
+	}
+	return slices.ContainsFunc(taken, func(other string) bool {
+		return v == other || v == "/" || strings.HasPrefix(other, v+"/")
+	})
+}
+
+// EngineSandboxUser returns whom commands run as when no directory of the host
+// decides: who called, unless that is root.
+func EngineSandboxUser() (uid, gid uint32) {
+	if u, g := os.Getuid(), os.Getgid(); u > 0 {
+		return uint32(u), uint32(g) //nolint:gosec // the kernel has them in 32 bits
+	}
+	return backend.DefaultUID, backend.DefaultUID
+}

@@ -1,0 +1,129 @@
+package pluginsdk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// EngineBinds says which directories of this host may be shown in a sandbox.
+type EngineBinds struct {
+	// Data of the engine, refused with all below and above.
+	Data []string
+	// StateDir is deep's own.
+	StateDir string
+}
+
+// Workspace resolves Spec.Workspace.Source and returns its owner, as whom
+// commands run. One that belongs to root is refused: the sandbox user could not
+// write there, and is never root.
+func (b EngineBinds) Workspace(source string) (resolved string, uid, gid uint32, err error) {
+	resolved, info, err := b.resolve("workspace", source)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	if !info.IsDir() {
+		return "", 0, 0, bindError(backend.ErrNotDirectory, "workspace", resolved+" is not a directory", "name a directory")
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", 0, 0, bindError(backend.ErrUnsupported, "workspace", "this system does not tell whose "+resolved+" is", "")
+	}
+	if owner.Uid == 0 {
+		return "", 0, 0, bindError(backend.ErrPermission, "workspace", backend.Printable(resolved)+" belongs to root, and commands never run as root",
+			"give it to a user, as in `chown -R 1000:1000 "+strconv.Quote(resolved)+"`, or use another directory")
+	}
+	uid, gid = owner.Uid, owner.Gid
+	if gid == 0 {
+		gid = uid
+	}
+	return resolved, uid, gid, nil
+}
+
+// Mount resolves the source of a further mount: a directory or a regular file.
+func (b EngineBinds) Mount(m backend.Mount) (resolved string, err error) {
+	resolved, _, err = b.resolve("volume "+strconv.Quote(m.Target), m.Source)
+	return resolved, err
+}
+
+func (b EngineBinds) resolve(field, source string) (string, fs.FileInfo, error) {
+	resolved, err := filepath.EvalSymlinks(source)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil, bindError(backend.ErrNotFound, field, backend.Printable(source)+" does not exist", "make it first")
+	case errors.Is(err, fs.ErrPermission):
+		return "", nil, bindError(backend.ErrPermission, field, backend.Printable(source)+" cannot be reached by this user", "")
+	case err != nil:
+		return "", nil, &backend.Error{Kind: backend.ErrInvalid, Path: field, Message: "cannot follow " + backend.Printable(source), Err: err}
+	}
+	if why := b.refused(resolved); why != "" {
+		return "", nil, bindError(backend.ErrPermission, field, backend.Printable(resolved)+" is not shown in a sandbox: "+why,
+			"use a directory made for it")
+	}
+	info, err := os.Lstat(resolved)
+	if err != nil {
+		return "", nil, &backend.Error{Kind: backend.ErrNotFound, Path: field, Err: err}
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return "", nil, bindError(backend.ErrInvalid, field, backend.Printable(resolved)+" is neither a directory nor a regular file", "")
+	}
+	return resolved, info, nil
+}
+
+// refused says why path, free of links, is not to be shown, "" if it may.
+func (b EngineBinds) refused(path string) string {
+	if path == "/" {
+		return "it is all of this host"
+	}
+	for _, p := range []struct{ path, why string }{
+		{"/etc", "it configures this host"},
+		{"/proc", "it is the kernel's"},
+		{"/sys", "it is the kernel's"},
+		{"/dev", "it holds this host's devices"},
+		{"/run", "it holds this host's sockets"},
+		{"/boot", "it starts this host"},
+		{"/var/lib/docker", "it is Docker's"},
+		{"/var/lib/containerd", "it is containerd's"},
+		{"/var/lib/containers", "it is Podman's"},
+		{b.StateDir, "it is deep's own"},
+	} {
+		if overlaps(path, p.path) {
+			return p.why
+		}
+	}
+	for _, data := range b.Data {
+		if overlaps(path, data) {
+			return "the engine's data is there"
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil && within(home, path) {
+		return "your home directory, with its keys, is there"
+	}
+	return ""
+}
+
+// overlaps reports whether one of both lies in the other.
+func overlaps(path, other string) bool {
+	return other != "" && (within(path, other) || within(other, path))
+}
+
+// within reports whether path is dir or lies below it. Links in dir are
+// followed.
+func within(path, dir string) bool {
+	for _, p := range []*string{&path, &dir} {
+		if resolved, err := filepath.EvalSymlinks(*p); err == nil {
+			*p = resolved
+		}
+	}
+	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
+}
+
+func bindError(kind error, field, message, hint string) error {
+	return &backend.Error{Kind: kind, Path: field, Message: message, Hint: hint}
+}

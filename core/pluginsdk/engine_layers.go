@@ -1,0 +1,67 @@
+package pluginsdk
+
+import (
+	"slices"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// EngineLayer is one thing a sandbox relies on that an engine, or the kernel
+// under it, may be unable to give.
+type EngineLayer struct {
+	// Name in a report and in accept_degraded.
+	Name string
+	// Present reports whether the engine says that it can.
+	Present bool
+	// Detail of what was found, Remedy for one that is not there.
+	Detail, Remedy string
+}
+
+// EngineEnforce fails closed: a layer that is missing is an error unless the
+// operator named it in accept_degraded; then it is returned as degraded.
+func EngineEnforce(layers []EngineLayer, accepted []string) (degraded []string, err error) {
+	for _, l := range layers {
+		switch {
+		case l.Present:
+		case slices.Contains(accepted, l.Name):
+			degraded = append(degraded, l.Name)
+		default:
+			hint := "or name " + `"` + l.Name + `"` + " in accept_degraded"
+			if l.Remedy != "" {
+				hint = l.Remedy + ", " + hint
+			}
+			return nil, &backend.Error{Kind: backend.ErrUnsupported, Path: l.Name,
+				Message: "this layer of isolation cannot be had here: " + l.Detail, Hint: hint}
+		}
+	}
+	return degraded, nil
+}
+
+// EngineReport turns layers into those of a CheckReport, followed by what every
+// container of deep has whatever the engine, and what is still to come.
+func EngineReport(layers []EngineLayer) []backend.Layer {
+	var report []backend.Layer
+	for _, l := range layers {
+		state, remedy := backend.LayerPresent, ""
+		if !l.Present {
+			state, remedy = backend.LayerMissing, l.Remedy
+		}
+		report = append(report, backend.Layer{Name: l.Name, State: state, Detail: l.Detail, Remedy: remedy})
+	}
+	for _, l := range []struct{ name, detail string }{
+		{"user split", "commands run as a user, the guest as another"},
+		{"capabilities", "none for commands"},
+		{"no new privileges", "setuid programs do not work"},
+		{"network", "none unless asked for"},
+		{"root file system", "read-only, with sized tmpfs where a program must write"},
+	} {
+		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
+	}
+	for _, l := range []struct{ name, detail string }{
+		{"deep's seccomp profile", "the engine's own applies"},
+		{"disk quota", "the workspace can fill the engine's disk"},
+	} {
+		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})
+	}
+	return report
+}

@@ -1,0 +1,101 @@
+package pluginsdk
+
+import (
+	"strings"
+	"time"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// registryPhrases tells what kind of failure an engine's text about a pull
+// means, most telling first. A pull fails inside the engine, after its answer has
+// begun: there is neither a status nor a code, only this text. The words are
+// those of the distribution specification's error codes, of Go's net, tls and
+// x509 packages, and of the kernel.
+var registryPhrases = []struct {
+	kind    error
+	phrases []string
+}{
+	{backend.ErrNoSpace, []string{"no space left on device"}},
+	{backend.ErrPermission, []string{"unauthorized", "access to the resource is denied", "pull access denied", "denied:", "authentication required", "no basic auth credentials", "forbidden", "status: 401", "status: 403", "401 (", "403 ("}},
+	{backend.ErrNotFound, []string{"manifest unknown", "name unknown", "not found", "repository name not known", "404 ("}},
+	{backend.ErrInvalid, []string{"no matching manifest", "invalid reference", "unsupported manifest", "no image found in manifest list", "no image found in image index"}},
+	{backend.ErrUnavailable, []string{""}},
+}
+
+// EngineImageError says why an image cannot be pulled, from the engine's text.
+func EngineImageError(image, text string) error {
+	lower := strings.ToLower(text)
+	for _, r := range registryPhrases {
+		for _, phrase := range r.phrases {
+			if strings.Contains(lower, phrase) {
+				return imageError(r.kind, image, text)
+			}
+		}
+	}
+	return imageError(backend.ErrUnavailable, image, text)
+}
+
+func imageError(kind error, image, text string) error {
+	e := &backend.Error{Kind: kind, Path: image}
+	registry, _, _ := strings.Cut(image, "/")
+	switch kind {
+	case backend.ErrPermission:
+		e.Message = "the registry denies access"
+		e.Hint = "the name may be wrong, or the image private: log in with the engine's tools (docker login " + registry + ")"
+	case backend.ErrNotFound:
+		e.Message = "the registry has no such image"
+		e.Hint = "check name and tag"
+	case backend.ErrInvalid:
+		e.Message = "the image does not fit this engine"
+		e.Hint = "use one made for linux and the engine's architecture"
+	case backend.ErrNoSpace:
+		e.Message = "the engine's disk is full"
+		e.Hint = "remove images that are not needed"
+	default:
+		e.Message = "the registry cannot be reached"
+		e.Hint = "see that the engine's host has a way to " + registry + `; with the image there already, pull = "never" asks no registry`
+	}
+	e.Message += " (" + backend.Printable(strings.TrimSpace(text)) + ")"
+	return e
+}
+
+// EngineImageMissing is the error for an image that is not there and not to be
+// pulled.
+func EngineImageMissing(image string) error {
+	return &backend.Error{Kind: backend.ErrNotFound, Path: image, Message: "the engine does not have this image, and pull is \"never\"",
+		Hint: `pull it with the engine's tools, or set pull = "missing"`}
+}
+
+// EngineImageReference is the error for what is no name of an image.
+func EngineImageReference(image string, cause error) error {
+	return &backend.Error{Kind: backend.ErrInvalid, Path: image, Message: "this is no name of an image", Err: cause,
+		Hint: "write it as in python:3.12-slim or registry.example.com/team/image:tag, in lower case"}
+}
+
+// EngineImageArch is the error for an image whose programs cannot run with a
+// guest of ours, or not on that engine.
+func EngineImageArch(image, os, arch, engineArch string) error {
+	return &backend.Error{Kind: backend.ErrUnsupported, Path: image,
+		Message: "the image is for " + backend.Printable(os+"/"+arch) + ", the engine runs linux/" + engineArch,
+		Hint:    "pull the image for the engine's architecture"}
+}
+
+// EnginePullProgress returns a function that reports the progress of a pull: of
+// the many lines an engine writes, those with something new, and of a layer's
+// bytes ten a second.
+func EnginePullProgress(progress func(backend.Progress)) func(layer, status string, current, total int64) {
+	type last struct {
+		status string
+		at     time.Time
+	}
+	seen := map[string]last{}
+	return func(layer, status string, current, total int64) {
+		now := time.Now()
+		if l, ok := seen[layer]; ok && l.status == status && (total <= 0 || current < total && now.Sub(l.at) < 100*time.Millisecond) {
+			return
+		}
+		seen[layer] = last{status, now}
+		progress(backend.Progress{Phase: backend.PhasePull, Message: status, Layer: layer, Current: max(current, 0), Total: max(total, 0)})
+	}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/versions"
+
+	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/pluginsdk"
+)
+
+const (
+	// minAPI is that of Engine 20.10: the first with private cgroup namespaces.
+	minAPI = "1.41"
+	// factsAge is how long what an engine said of itself is believed: it can be
+	// restarted with another configuration.
+	factsAge = time.Minute
+)
+
+// facts are what the engine says of itself.
+type facts struct {
+	info system.Info
+	// version of the engine.
+	version string
+	// arch is the engine's, in Go's words.
+	arch string
+	// local: the engine sees the files of this host.
+	local bool
+	// rootless, userns: root inside is somebody else outside.
+	rootless, userns bool
+	seccomp, selinux bool
+}
+
+// facts asks the engine what it is, at most once in a while. Whatever fails here
+// means that there is no engine to work with.
+func (b *dockerBackend) facts(ctx context.Context) (*facts, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known != nil && time.Since(b.asked) < factsAge {
+		return b.known, nil
+	}
+	version, err := b.api.ServerVersion(ctx)
+	if err != nil {
+		return nil, b.noEngine(ctx, err)
+	}
+	info, err := b.api.Info(ctx)
+	if err != nil {
+		return nil, b.noEngine(ctx, err)
+	}
+	for _, c := range version.Components {
+		if c.Name == "Podman Engine" {
+			return nil, &backend.Error{Kind: backend.ErrUnsupported, Path: b.address.Address,
+				Message: "a Podman service answers there", Hint: `use backend "podman"`}
+		}
+	}
+	if info.ID == "" && info.ServerVersion == "" {
+		return nil, b.address.Unreachable(fmt.Errorf("it says nothing of itself"))
+	}
+	if versions.LessThan(version.APIVersion, minAPI) {
+		return nil, &backend.Error{Kind: backend.ErrUnsupported, Path: b.address.Address,
+			Message: "Docker Engine " + backend.Printable(version.Version) + " is too old", Hint: "use 20.10 or later"}
+	}
+	f := &facts{
+		info:    info,
+		version: version.Version,
+		arch:    pluginsdk.EngineArch(info.OSType, info.Architecture),
+		local:   b.address.Socket != "" && !b.config.Remote && info.Name == hostname(),
+	}
+	for _, option := range info.SecurityOptions {
+		name := strings.TrimPrefix(strings.SplitN(option, ",", 2)[0], "name=")
+		switch name {
+		case "rootless":
+			f.rootless = true
+		case "userns":
+			f.userns = true
+		case "seccomp":
+			f.seccomp = !strings.Contains(option, "profile=unconfined")
+		case "selinux":
+			f.selinux = true
+		}
+	}
+	b.known, b.asked = f, time.Now()
+	return f, nil
+}
+
+// noEngine is the error of a first question that failed.
+func (b *dockerBackend) noEngine(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return b.failure(ctx.Err(), "")
+	}
+	return b.address.Unreachable(err)
+}
+
+// layers are those a sandbox relies on and not every engine has.
+func (f *facts) layers() []pluginsdk.EngineLayer {
+	cgroups := "cgroup v" + f.info.CgroupVersion
+	const remedy = "boot the engine's host with this controller enabled, for example systemd.unified_cgroup_hierarchy=1"
+	return []pluginsdk.EngineLayer{
+		{Name: "memory limit", Present: f.info.MemoryLimit, Detail: cgroups, Remedy: remedy},
+		{Name: "swap limit", Present: f.info.SwapLimit, Detail: cgroups, Remedy: "boot the engine's host with swapaccount=1"},
+		{Name: "pids limit", Present: f.info.PidsLimit, Detail: cgroups, Remedy: remedy},
+		{Name: "cpu limit", Present: f.info.CPUCfsQuota, Detail: cgroups, Remedy: remedy},
+		{Name: "seccomp", Present: f.seccomp, Detail: "of the engine: " + strings.Join(f.info.SecurityOptions, " "),
+			Remedy: "run the engine without seccomp-profile=unconfined on a kernel with CONFIG_SECCOMP"},
+	}
+}
+
+// Check implements pluginsdk.Provisioner.
+func (b *dockerBackend) Check(ctx context.Context) (*backend.CheckReport, error) {
+	f, err := b.facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	engine := "Docker Engine " + backend.Printable(f.version)
+	if !f.local {
+		engine += " (another host's)"
+	}
+	return &backend.CheckReport{
+		Engine:   engine,
+		Endpoint: b.address.Address,
+		Layers:   slices.Concat([]backend.Layer{f.userNamespace()}, pluginsdk.EngineReport(f.layers())),
+	}, nil
+}
+
+// userNamespace is worth knowing and nothing that is relied on.
+func (f *facts) userNamespace() backend.Layer {
+	l := backend.Layer{Name: "user namespace", State: backend.LayerPresent}
+	switch {
+	case f.rootless:
+		l.Detail = "the engine is rootless"
+	case f.userns:
+		l.Detail = "the engine maps root in a container to another user"
+	default:
+		l.State, l.Detail = backend.LayerMissing, "root in a container, which only the guest is, is root outside"
+		l.Remedy = `set "userns-remap": "default" in the engine's daemon.json, or use rootless Docker`
+	}
+	return l
+}

@@ -8,7 +8,6 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 
-	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/handshake"
 )
 

@@ -43,20 +43,25 @@ func (p *Plugin) close(ctx context.Context) error {
 	i, made := p.current, maps.Clone(p.ephemeral)
 	p.mu.Unlock()
 	var err error
-	if i.isDead() {
-		if len(made) == 0 {
-			i.leave()
-			return nil
-		}
-		// What it made must not be left because it crashed.
+	if !i.isDead() {
+		err = drain(ctx, i, made)
+	}
+	if i.isDead() && len(made) > 0 {
+		// It crashed, now or before: what it made must not be left because of that.
 		<-i.dead
 		if i, err = p.start(ctx); err != nil {
 			return fmt.Errorf("%d ephemeral sandboxes may be left until their lease ends: %w", len(made), err)
 		}
+		err = drain(ctx, i, made)
 	}
-	err = errors.Join(destroyOlder(ctx, i, made), i.explain(ctx, i.backend.Shutdown(ctx)))
 	i.leave()
 	return err
+}
+
+// drain destroys the ephemeral sandboxes in made and lets the instance end its
+// work.
+func drain(ctx context.Context, i *instance, made map[string]*instance) error {
+	return errors.Join(destroyOlder(ctx, i, made), i.explain(ctx, i.backend.Shutdown(ctx)))
 }
 
 // destroyOlder destroys the ephemeral sandboxes of earlier instances: what the

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/handshake"
@@ -31,6 +32,9 @@ const (
 	// killTime bounds waiting for a process that was killed: one in the kernel's
 	// uninterruptible sleep is not waited for.
 	killTime = 5 * time.Second
+	// pingEach and pingTimeout decide, together, when a plugin is frozen.
+	pingEach    = 10 * time.Second
+	pingTimeout = 5 * time.Second
 )
 
 // An instance is one process of a plugin, from its start to its end.
@@ -89,8 +93,13 @@ func startInstance(ctx context.Context, o Options, program *procrunner.Program) 
 		AutoMTLS:         true,
 		SkipHostEnv:      true,
 		// ctx ends sooner; go-plugin takes none.
-		StartTimeout:     time.Hour,
-		GRPCDialOptions:  wire.DialOptions(),
+		StartTimeout: time.Hour,
+		GRPCDialOptions: append(wire.DialOptions(),
+			// A plugin that was stopped keeps its socket open: only pings that are not
+			// answered tell. 10 s is the least gRPC takes.
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{
+				Time: pingEach, Timeout: pingTimeout, PermitWithoutStream: true,
+			})),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
 		SyncStdout:       i.runner.Output(),
 		SyncStderr:       i.runner.Output(),
@@ -150,6 +159,8 @@ func (i *instance) connect(ctx context.Context) error {
 type connection struct {
 	goplugin.NetRPCUnsupportedPlugin
 }
+
+var _ goplugin.GRPCPlugin = connection{}
 
 func (connection) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, cc *grpc.ClientConn) (any, error) {
 	return cc, nil

@@ -186,6 +186,7 @@ func (p *Plugin) Create(ctx context.Context, req *backend.CreateRequest) (backen
 		return nil, i.explain(ctx, err)
 	}
 	info := sb.Info()
+	info.Ephemeral = req.Spec.Ephemeral // its maker knows
 	if info.Ephemeral {
 		p.mu.Lock()
 		p.ephemeral[info.ID] = i

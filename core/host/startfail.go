@@ -65,13 +65,6 @@ func programError(o Options, err error) error {
 // failStart frees an instance that did not come up and says why it did not: from
 // what was seen of the process, go-plugin has it in prose only.
 func (i *instance) failStart(ctx context.Context, o Options, err error) error {
-	// Before the kill hides it.
-	exited := false
-	select {
-	case <-i.runner.Done():
-		exited = ctx.Err() == nil
-	default:
-	}
 	i.free()
 
 	var pe *procrunner.ProgramError
@@ -95,10 +88,12 @@ func (i *instance) failStart(ctx context.Context, o Options, err error) error {
 		return fail(ReasonTimeout, fmt.Sprintf("it said nothing within %s and was killed", o.StartTimeout), "is it a plugin of deep?")
 	case ctx.Err() != nil:
 		return fail(ReasonTimeout, fmt.Sprintf("it did not answer within %s and was killed", o.StartTimeout), "try again; the machine may be busy")
+	case !i.runner.EndedByItself() && !spoke:
+		return fail(ReasonHandshake, "it closed its output without a handshake", "is it a plugin of deep?")
 	case !spoke:
-		return fail(ReasonExited, "it "+i.runner.HowEnded()+" before the handshake", "its last lines say more; is it a plugin of deep?")
-	case exited:
-		return fail(ReasonExited, "it "+i.runner.HowEnded()+" right after the handshake", "its last lines say more")
+		return fail(ReasonExited, "it ended before the handshake: "+i.runner.HowEnded(), "its last lines say more; is it a plugin of deep?")
+	case i.runner.EndedByItself():
+		return fail(ReasonExited, "it ended right after the handshake: "+i.runner.HowEnded(), "its last lines say more")
 	}
 	return fail(ReasonFaulty, "it was started and cannot be used: "+backend.Printable(err.Error()), "build it with the SDK of this deep")
 }

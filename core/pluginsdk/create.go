@@ -103,7 +103,7 @@ func (b *guestBacked) setUp(ctx context.Context, id string, spec backend.Spec, m
 		return nil, err
 	}
 	if spec.Ephemeral {
-		b.work.Go(func() { b.hold(id) })
+		b.hold(id)
 	}
 	info := conn.complete(made.Info)
 	info.ID, info.Backend, info.Ephemeral, info.Owner = id, b.env.Name, spec.Ephemeral, b.env.Owner
@@ -133,43 +133,6 @@ func (b *guestBacked) firstConnect(ctx context.Context, id string, setup *guestv
 		select {
 		case <-time.After(wait):
 		case <-limited.Done():
-		}
-	}
-}
-
-// hold keeps an ephemeral sandbox connected: its guest ends by itself when no
-// host has been there for the lease, and a stream may break while nobody calls.
-func (b *guestBacked) hold(id string) {
-	const first, longest = 100 * time.Millisecond, 15 * time.Second
-	for wait := first; ; wait = min(2*wait, longest) {
-		if dead := b.conns.dead(id); dead != nil {
-			since := time.Now()
-			select {
-			case <-dead:
-			case <-b.life.Done():
-				return
-			}
-			if time.Since(since) > longest {
-				wait = first
-			}
-		}
-		select {
-		case <-time.After(wait):
-		case <-b.life.Done():
-			return
-		}
-		b.mu.Lock()
-		wanted := b.ephemeral[id]
-		b.mu.Unlock()
-		if !wanted {
-			return
-		}
-		_, err := b.conns.get(b.life, id)
-		switch {
-		case errors.Is(err, backend.ErrGone):
-			return
-		case err != nil:
-			b.env.Log.Debug("cannot reach an ephemeral sandbox", "sandbox", id, "error", err)
 		}
 	}
 }

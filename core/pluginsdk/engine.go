@@ -113,11 +113,11 @@ const EngineHome = "/home/deep"
 // EngineTmpfs is a file system in memory.
 type EngineTmpfs struct {
 	Target string
-	// Size in bytes; Mode in octal digits.
-	Size     int64
-	Mode     string
-	UID, GID uint32
-	Exec     bool
+	// Size in bytes; Mode in octal digits. Where the sandbox user writes the mode
+	// is 1777, as not every engine can make the user its owner.
+	Size int64
+	Mode string
+	Exec bool
 }
 
 // EngineMounts returns the tmpfs of a container and the size of its /dev/shm.
@@ -128,12 +128,12 @@ type EngineTmpfs struct {
 // killed. Together with the guest's spool of 64 MiB they take at most half: of
 // 1 GiB 1/4 for /tmp, 1/8 for the home directory, 1/64 each for /run and shm,
 // 1/32 for all volumes of the image.
-func EngineMounts(spec backend.Spec, uid, gid uint32, volumes []string) (tmpfs []EngineTmpfs, shm int64) {
+func EngineMounts(spec backend.Spec, volumes []string) (tmpfs []EngineTmpfs, shm int64) {
 	tmpfs = []EngineTmpfs{
 		{Target: "/tmp", Size: min(backend.DefaultTmpSize, spec.Memory/4), Mode: "1777", Exec: true},
 		{Target: "/run", Size: spec.Memory / 64, Mode: "0755"},
 		{Target: EngineGuestRun, Size: 1 << 20, Mode: "0700"},
-		{Target: EngineHome, Size: spec.Memory / 8, Mode: "0700", UID: uid, GID: gid, Exec: true},
+		{Target: EngineHome, Size: spec.Memory / 8, Mode: "1777", Exec: true},
 	}
 	var extra []string
 	for _, v := range volumes {
@@ -144,7 +144,7 @@ func EngineMounts(spec backend.Spec, uid, gid uint32, volumes []string) (tmpfs [
 	slices.Sort(extra)
 	extra = slices.Compact(extra)
 	for _, v := range extra {
-		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: "0755", UID: uid, GID: gid, Exec: true})
+		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: "1777", Exec: true})
 	}
 	return tmpfs, spec.Memory / 64
 }

@@ -3,7 +3,6 @@ package pluginsdk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -37,7 +36,10 @@ type guestBacked struct {
 	creating map[string]bool
 	// ephemeral sandboxes that this process created.
 	ephemeral map[string]bool
-	closed    bool
+	// held are ephemeral sandboxes of our host, which must not be left alone;
+	// an earlier plugin process may have created them.
+	held   map[string]bool
+	closed bool
 	// shutdown is closed when the first Shutdown is done, and holds its error.
 	shutdown    chan struct{}
 	shutdownErr error
@@ -53,6 +55,7 @@ func newGuestBacked(p Provisioner, env Env, desc *backend.Description, guest Gue
 		life:  life, end: end,
 		creating:  map[string]bool{},
 		ephemeral: map[string]bool{},
+		held:      map[string]bool{},
 	}
 	b.work.Go(func() { b.reconcile(life) })
 	return b
@@ -65,14 +68,10 @@ func registerForward(server grpc.ServiceRegistrar, f *front) {
 		if err != nil {
 			return nil, err
 		}
-		b, ok := in.(*guestBacked)
-		if !ok {
-			return nil, fmt.Errorf("backend is a %T", in)
-		}
 		if !backend.ValidID(id) {
 			return nil, f.failure("connect", &backend.Error{Kind: backend.ErrInvalid, Path: id, Message: "no id of a sandbox"})
 		}
-		conn, err := b.conns.get(ctx, id)
+		conn, err := in.(*guestBacked).conns.get(ctx, id)
 		if err != nil {
 			return nil, f.failure("connect", err)
 		}
@@ -113,6 +112,9 @@ func (b *guestBacked) Open(ctx context.Context, req *backend.OpenRequest) (backe
 	conn, err := b.conns.get(ctx, req.ID)
 	if err != nil {
 		return nil, err
+	}
+	if info.Ephemeral && info.Owner == b.env.Owner {
+		b.hold(req.ID)
 	}
 	settled := conn.complete(*info)
 	settled.ID, settled.Backend = req.ID, b.env.Name
@@ -182,6 +184,7 @@ func (b *guestBacked) destroy(ctx context.Context, req *backend.DestroyRequest) 
 	b.mu.Lock()
 	ephemeral := b.ephemeral[req.ID]
 	delete(b.ephemeral, req.ID)
+	delete(b.held, req.ID)
 	b.mu.Unlock()
 	b.conns.drop(req.ID)
 	err := b.p.Destroy(ctx, req)

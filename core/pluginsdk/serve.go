@@ -1,7 +1,9 @@
 package pluginsdk
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -73,6 +75,13 @@ func Serve(p Plugin) {
 type served struct {
 	goplugin.NetRPCUnsupportedPlugin
 	front *front
+}
+
+var _ goplugin.GRPCPlugin = (*served)(nil)
+
+// GRPCClient is not for a plugin to call.
+func (s *served) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("a plugin is no host")
 }
 
 // GRPCServer registers both services.

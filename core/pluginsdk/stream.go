@@ -16,16 +16,18 @@ const silence = 15 * time.Second
 // the guest has been silent for too long.
 type liveStream struct {
 	rwc   io.ReadWriteCloser
-	timer *time.Timer
 	after time.Duration
+	dead  chan struct{}
 
-	once sync.Once
-	err  error
-	dead chan struct{}
+	mu     sync.Mutex
+	timer  *time.Timer
+	closed bool
 }
 
 func newLiveStream(rwc io.ReadWriteCloser, after time.Duration) *liveStream {
 	s := &liveStream{rwc: rwc, after: after, dead: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.timer = time.AfterFunc(after, func() { _ = s.Close() })
 	return s
 }
@@ -34,11 +36,11 @@ func newLiveStream(rwc io.ReadWriteCloser, after time.Duration) *liveStream {
 func (s *liveStream) Read(p []byte) (int, error) {
 	n, err := s.rwc.Read(p)
 	if n > 0 {
-		select {
-		case <-s.dead:
-		default:
+		s.mu.Lock()
+		if !s.closed {
 			s.timer.Reset(s.after)
 		}
+		s.mu.Unlock()
 	}
 	if err != nil {
 		_ = s.Close()
@@ -55,14 +57,19 @@ func (s *liveStream) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. The stream is dead at once, however long its engine
+// takes to close it.
 func (s *liveStream) Close() error {
-	s.once.Do(func() {
-		s.timer.Stop()
-		s.err = s.rwc.Close()
-		close(s.dead)
-	})
-	return s.err
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.timer.Stop()
+	close(s.dead)
+	s.mu.Unlock()
+	return s.rwc.Close()
 }
 
 // LocalAddr implements net.Conn.

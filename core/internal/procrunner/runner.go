@@ -36,6 +36,9 @@ import (
 // grandchild that left the group goes on writing is nobody's last words.
 const drainTime = 250 * time.Millisecond
 
+// lastWords is how long a plugin whose first line was refused may go on.
+const lastWords = 200 * time.Millisecond
+
 // Config says what to run.
 type Config struct {
 	Program *Program
@@ -63,6 +66,7 @@ type Runner struct {
 	mu      sync.Mutex
 	process *os.Process
 	reaped  bool
+	killed  bool
 	refusal error
 	// spoke reports that standard output had a first line.
 	spoke bool
@@ -207,10 +211,12 @@ func (r *Runner) readStdout(stdout *os.File) {
 			if _, err := io.WriteString(r.lineW, line+"\n"); err != nil {
 				return // nobody waits for it any more
 			}
+			_ = r.lineW.Close()
 		} else {
-			r.tail.add(line)
+			// go-plugin kills it as soon as it learns of this; what it says in the
+			// next moment may tell why.
+			defer time.AfterFunc(lastWords, func() { _ = r.lineW.Close() }).Stop()
 		}
-		_ = r.lineW.Close()
 	}
 	for err == nil {
 		if line, err = lines.next(); line != "" {
@@ -238,6 +244,7 @@ func (r *Runner) Kill(ctx context.Context) error {
 	r.mu.Lock()
 	started := r.process != nil
 	if started && !r.reaped {
+		r.killed = true
 		_ = unix.Kill(-r.process.Pid, unix.SIGKILL)
 		// By its pidfd too: a plugin may have changed its group.
 		_ = r.process.Kill()
@@ -294,6 +301,23 @@ func (r *Runner) HowEnded() string {
 	default:
 		return fmt.Sprintf("exited with status %d", r.state.ExitCode())
 	}
+}
+
+// EndedByItself reports whether the process has ended, and not of our Kill.
+func (r *Runner) EndedByItself() bool {
+	select {
+	case <-r.done:
+	default:
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.killed || r.state == nil {
+		return !r.killed
+	}
+	// One that ended just before it was killed has a status of its own.
+	status, ok := r.state.Sys().(syscall.WaitStatus)
+	return ok && (!status.Signaled() || status.Signal() != unix.SIGKILL)
 }
 
 // FirstLine reports whether standard output had a first line, and returns what

@@ -479,3 +479,7 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("%d sandboxes are left, want 5: %v", n, plugintest.Sandboxes(dir))
 	}
 }
+
+func newNothing(context.Context, pluginsdk.Env) (pluginsdk.Provisioner, error) {
+	return plugintest.NewEngine("/nowhere"), nil
+}

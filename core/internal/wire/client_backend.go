@@ -201,7 +201,8 @@ func (c *backendClient) sandbox(info backend.SandboxInfo, ephemeral bool) backen
 	return NewSandbox(c.cc, info, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
 		defer cancel()
-		return c.Destroy(ctx, &backend.DestroyRequest{ID: info.ID})
+		// A workspace that has a name is to outlive its sandboxes.
+		return c.Destroy(ctx, &backend.DestroyRequest{ID: info.ID, KeepWorkspace: true})
 	})
 }
 

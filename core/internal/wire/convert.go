@@ -98,18 +98,27 @@ func descriptionFromWire(r *backendv1.DescribeReply) *backend.Description {
 func configureToWire(r *backend.ConfigureRequest) *backendv1.ConfigureRequest {
 	return &backendv1.ConfigureRequest{
 		ConfigJson: r.Config, GuestDir: r.GuestDir, StateDir: r.StateDir,
-		Owner: &backendv1.Owner{
-			HostId: r.Owner.HostID, BootId: r.Owner.BootID, Pid: int64(r.Owner.PID), StartTime: r.Owner.StartTime,
-		},
+		Owner: ownerToWire(r.Owner),
 	}
 }
 
 func configureFromWire(r *backendv1.ConfigureRequest) *backend.ConfigureRequest {
-	o := r.GetOwner()
 	return &backend.ConfigureRequest{
 		Config: r.GetConfigJson(), GuestDir: r.GetGuestDir(), StateDir: r.GetStateDir(),
-		Owner: backend.Owner{HostID: o.GetHostId(), BootID: o.GetBootId(), PID: int(o.GetPid()), StartTime: o.GetStartTime()},
+		Owner: ownerFromWire(r.GetOwner()),
 	}
+}
+
+// ownerToWire leaves an owner that is not known out.
+func ownerToWire(o backend.Owner) *backendv1.Owner {
+	if o == (backend.Owner{}) {
+		return nil
+	}
+	return &backendv1.Owner{HostId: text(o.HostID, maxErrorField), BootId: text(o.BootID, maxErrorField), Pid: int64(o.PID), StartTime: o.StartTime}
+}
+
+func ownerFromWire(o *backendv1.Owner) backend.Owner {
+	return backend.Owner{HostID: o.GetHostId(), BootID: o.GetBootId(), PID: int(o.GetPid()), StartTime: o.GetStartTime()}
 }
 
 func checkToWire(r *backend.CheckReport) *backendv1.CheckReply {
@@ -201,7 +210,7 @@ func infoToWire(i backend.SandboxInfo) *backendv1.SandboxInfo {
 		Id: text(i.ID, maxErrorField), Backend: text(i.Backend, maxErrorField), State: string(i.State),
 		CreatedNs: timeToWire(i.Created), Ephemeral: i.Ephemeral, Image: text(i.Image, maxErrorField),
 		EngineId: text(i.EngineID, maxErrorField), Workspace: []byte(i.Workspace),
-		User: text(i.User, maxErrorField), Degraded: textsToWire(i.Degraded),
+		User: text(i.User, maxErrorField), Degraded: textsToWire(i.Degraded), Owner: ownerToWire(i.Owner),
 	}
 }
 
@@ -210,6 +219,7 @@ func infoFromWire(i *backendv1.SandboxInfo) backend.SandboxInfo {
 		ID: i.GetId(), Backend: i.GetBackend(), State: backend.SandboxState(i.GetState()),
 		Created: timeFromWire(i.GetCreatedNs()), Ephemeral: i.GetEphemeral(), Image: i.GetImage(),
 		EngineID: i.GetEngineId(), Workspace: string(i.GetWorkspace()), User: i.GetUser(), Degraded: i.GetDegraded(),
+		Owner: ownerFromWire(i.GetOwner()),
 	}
 }
 

@@ -106,7 +106,8 @@ func (s *backendServer) Create(stream backendv1.Backend_CreateServer) error {
 func (s *backendServer) undo(ctx context.Context, sb backend.Sandbox) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return errors.Join(s.b.Destroy(ctx, &backend.DestroyRequest{ID: sb.Info().ID}), sb.Close())
+	// A named workspace may have been there before.
+	return errors.Join(s.b.Destroy(ctx, &backend.DestroyRequest{ID: sb.Info().ID, KeepWorkspace: true}), sb.Close())
 }
 
 func (s *backendServer) Open(ctx context.Context, req *backendv1.OpenRequest) (*backendv1.OpenReply, error) {

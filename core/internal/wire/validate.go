@@ -71,6 +71,7 @@ func badInfo(i *backendv1.SandboxInfo, id string) string {
 	return firstOf(
 		badText("a backend's name", i.GetBackend()), badText("an image's name", i.GetImage()),
 		badText("an engine's id", i.GetEngineId()), badText("a user", i.GetUser()),
+		badText("an owner's host", i.GetOwner().GetHostId()), badText("an owner's boot", i.GetOwner().GetBootId()),
 		badTexts("a degraded layer", i.GetDegraded()),
 	)
 }

@@ -26,7 +26,10 @@ import (
 const (
 	// lastWords is how long a plugin whose connection has ended gets to end too,
 	// so that the error tells how it ended.
-	lastWords = 500 * time.Millisecond
+	lastWords = 2 * time.Second
+	// noticeTime is how much earlier a call may see the end of a connection than
+	// the connection's state does.
+	noticeTime = time.Second
 	// leaveTime is how long a plugin whose lifeline was cut gets to exit.
 	leaveTime = 2 * time.Second
 	// killTime bounds waiting for a process that was killed: one in the kernel's
@@ -122,7 +125,7 @@ func socketDir() (string, error) {
 	if len(base) > 50 {
 		base = "/tmp"
 	}
-	return os.MkdirTemp(base, "deep-plugin-")
+	return os.MkdirTemp(base, handshake.SocketDirPrefix)
 }
 
 func (i *instance) connect(ctx context.Context) error {

@@ -73,8 +73,8 @@ var badPlugins = map[string]func(){
 	"cookie":  func() { serveRaw("another", 1) },
 	"version": func() { serveRaw(handshake.CookieValue, 2) },
 	"noise": func() {
-		fmt.Println("Hello \x1b[31mfrom the plugin")
 		fmt.Fprintln(os.Stderr, "I speak first")
+		fmt.Println("Hello \x1b[31mfrom the plugin")
 		serveRaw(handshake.CookieValue, 1)
 	},
 	"exits":   func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
@@ -220,7 +220,7 @@ func childProcesses() []string {
 }
 
 func socketDirs() []string {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "deep-plugin-*"))
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), handshake.SocketDirPrefix+"*"))
 	return dirs
 }
 

@@ -3,12 +3,14 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/procid"
 	"github.com/deep-sandbox/deep/core/internal/procrunner"
+	"github.com/deep-sandbox/deep/core/internal/wire"
 )
 
 // A Plugin is a backend that lives in a process of its own, which is watched and
@@ -89,7 +91,7 @@ func Describe(ctx context.Context, o Options) (*backend.Description, error) {
 		return nil, err
 	}
 	defer func() { _ = program.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, o.StartTimeout, errStartTimeout)
 	defer cancel()
 	i, err := startInstance(ctx, o, program)
 	if err != nil {
@@ -112,7 +114,7 @@ func checkDescription(o Options, d *backend.Description) error {
 
 // start makes one instance and configures it.
 func (p *Plugin) start(ctx context.Context) (*instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.StartTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.StartTimeout, errStartTimeout)
 	defer cancel()
 	i, err := startInstance(ctx, p.opts, p.program)
 	if err != nil {
@@ -121,6 +123,9 @@ func (p *Plugin) start(ctx context.Context) (*instance, error) {
 	if err := p.configure(ctx, i); err != nil {
 		err = i.explain(ctx, err)
 		i.leave()
+		if errors.Is(context.Cause(ctx), errStartTimeout) {
+			return nil, i.fail(p.opts, ReasonTimeout, fmt.Sprintf("it was not ready within %s", p.opts.StartTimeout), "its engine may not answer")
+		}
 		return nil, err
 	}
 	return i, nil
@@ -256,17 +261,20 @@ func do(ctx context.Context, p *Plugin, fn func(backend.Backend) error) error {
 
 // explain returns the crash in place of an error that is only its consequence.
 func (i *instance) explain(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
+	var broken *wire.BrokenError
+	if !errors.As(err, &broken) || ctx.Err() != nil {
 		return err
 	}
-	kind := backend.KindOf(err)
-	broken := kind == nil || errors.Is(kind, backend.ErrUnavailable) || errors.Is(kind, context.Canceled)
-	if !broken || !i.isDead() {
-		return err
+	// The call may learn of the end before those who watch for it.
+	for notice := time.Now().Add(noticeTime); !i.isDead(); {
+		if time.Now().After(notice) {
+			return err // it lives, and what it sent looks like this
+		}
+		time.Sleep(time.Millisecond)
 	}
 	select {
 	case <-i.dead:
-	case <-time.After(lastWords + time.Second):
+	case <-time.After(lastWords + killTime):
 		return err // it is stuck in the kernel
 	}
 	if crash := i.crashed(); crash != nil {

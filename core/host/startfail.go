@@ -71,29 +71,37 @@ func (i *instance) failStart(ctx context.Context, o Options, err error) error {
 	if errors.As(err, &pe) {
 		return programError(o, err)
 	}
-	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return &backend.Error{Kind: context.Canceled, Backend: o.Name, Op: "start plugin"}
+	cause := context.Cause(ctx)
+	timeout := errors.Is(cause, errStartTimeout)
+	if cause != nil && !timeout {
+		return &backend.Error{Kind: ctx.Err(), Backend: o.Name, Op: "start plugin"}
 	}
 	spoke, refused := i.runner.FirstLine()
-	fail := func(reason Reason, message, hint string) error {
-		return &StartError{Reason: reason, Output: i.runner.Tail(), Err: &backend.Error{
-			Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin", Path: o.Path, Message: message, Hint: hint,
-		}}
-	}
 	var r *refusal
 	switch {
 	case errors.As(refused, &r):
-		return fail(r.reason, r.message, r.hint)
-	case ctx.Err() != nil && !spoke:
-		return fail(ReasonTimeout, fmt.Sprintf("it said nothing within %s and was killed", o.StartTimeout), "is it a plugin of deep?")
-	case ctx.Err() != nil:
-		return fail(ReasonTimeout, fmt.Sprintf("it did not answer within %s and was killed", o.StartTimeout), "try again; the machine may be busy")
+		return i.fail(o, r.reason, r.message, r.hint)
+	case timeout && !spoke:
+		return i.fail(o, ReasonTimeout, fmt.Sprintf("it said nothing within %s and was killed", o.StartTimeout), "is it a plugin of deep?")
+	case timeout:
+		return i.fail(o, ReasonTimeout, fmt.Sprintf("it did not answer within %s and was killed", o.StartTimeout), "try again; the machine may be busy")
 	case !i.runner.EndedByItself() && !spoke:
-		return fail(ReasonHandshake, "it closed its output without a handshake", "is it a plugin of deep?")
+		return i.fail(o, ReasonHandshake, "it closed its output without a handshake", "is it a plugin of deep?")
 	case !spoke:
-		return fail(ReasonExited, "it ended before the handshake: "+i.runner.HowEnded(), "its last lines say more; is it a plugin of deep?")
+		return i.fail(o, ReasonExited, "it ended before the handshake: "+i.runner.HowEnded(), "its last lines say more; is it a plugin of deep?")
 	case i.runner.EndedByItself():
-		return fail(ReasonExited, "it ended right after the handshake: "+i.runner.HowEnded(), "its last lines say more")
+		return i.fail(o, ReasonExited, "it ended right after the handshake: "+i.runner.HowEnded(), "its last lines say more")
 	}
-	return fail(ReasonFaulty, "it was started and cannot be used: "+backend.Printable(err.Error()), "build it with the SDK of this deep")
+	return i.fail(o, ReasonFaulty, "it was started and cannot be used: "+backend.Printable(err.Error()), "build it with the SDK of this deep")
+}
+
+// errStartTimeout is the cause when Options.StartTimeout is over, and not the
+// caller's own time.
+var errStartTimeout = errors.New("the plugin takes too long to start")
+
+// fail is what a plugin's start failed of, with its last lines.
+func (i *instance) fail(o Options, reason Reason, message, hint string) error {
+	return &StartError{Reason: reason, Output: i.runner.Tail(), Err: &backend.Error{
+		Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin", Path: o.Path, Message: message, Hint: hint,
+	}}
 }

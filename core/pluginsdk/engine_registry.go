@@ -1,6 +1,9 @@
 package pluginsdk
 
 import (
+	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -81,21 +84,60 @@ func EngineImageArch(image, os, arch, engineArch string) error {
 		Hint:    "pull the image for the engine's architecture"}
 }
 
-// EnginePullProgress returns a function that reports the progress of a pull: of
-// the many lines an engine writes, those with something new, and of a layer's
-// bytes ten a second.
-func EnginePullProgress(progress func(backend.Progress)) func(layer, status string, current, total int64) {
+// pullMessage is one line of an engine's answer to a pull, in the form of
+// Docker's API, which Podman speaks too.
+type pullMessage struct {
+	ID       string `json:"id"`
+	Status   string `json:"status"`
+	Progress struct {
+		Current int64 `json:"current"`
+		Total   int64 `json:"total"`
+	} `json:"progressDetail"`
+	Detail struct {
+		Message string `json:"message"`
+	} `json:"errorDetail"`
+	Error string `json:"error"`
+}
+
+// EnginePull follows the answer to a pull of image to its end and reports
+// progress.
+func EnginePull(answer io.Reader, image string, progress func(backend.Progress)) error {
+	report := pullProgress(progress)
+	lines := json.NewDecoder(answer)
+	for {
+		var m pullMessage
+		err := lines.Decode(&m)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return &backend.Error{Kind: backend.ErrUnavailable, Path: image, Message: "the engine's account of the pull broke off", Err: err}
+		case m.Detail.Message != "":
+			return EngineImageError(image, m.Detail.Message)
+		case m.Error != "":
+			return EngineImageError(image, m.Error)
+		}
+		report(m)
+	}
+}
+
+// pullProgress returns a function that reports of the many lines an engine
+// writes those with something new, and of a layer's bytes ten a second.
+func pullProgress(progress func(backend.Progress)) func(m pullMessage) {
 	type last struct {
 		status string
 		at     time.Time
 	}
 	seen := map[string]last{}
-	return func(layer, status string, current, total int64) {
-		now := time.Now()
-		if l, ok := seen[layer]; ok && l.status == status && (total <= 0 || current < total && now.Sub(l.at) < 100*time.Millisecond) {
+	return func(m pullMessage) {
+		now, of := time.Now(), m.Progress
+		l, ok := seen[m.ID]
+		whole := of.Total > 0 && of.Current >= of.Total
+		if ok && l.status == m.Status && !whole && now.Sub(l.at) < 100*time.Millisecond {
 			return
 		}
-		seen[layer] = last{status, now}
-		progress(backend.Progress{Phase: backend.PhasePull, Message: status, Layer: layer, Current: max(current, 0), Total: max(total, 0)})
+		seen[m.ID] = last{m.Status, now}
+		progress(backend.Progress{Phase: backend.PhasePull, Message: backend.Printable(m.Status), Layer: backend.Printable(m.ID),
+			Current: max(of.Current, 0), Total: max(of.Total, 0)})
 	}
 }

@@ -40,9 +40,10 @@ type guestBacked struct {
 	// an earlier plugin process may have created them.
 	held   map[string]bool
 	closed bool
-	// shutdown is closed when the first Shutdown is done, and holds its error.
-	shutdown    chan struct{}
-	shutdownErr error
+
+	// winding is held by one shutDown at a time; wound reports that all is done.
+	winding chan struct{}
+	wound   bool
 }
 
 var _ inner = (*guestBacked)(nil)
@@ -56,6 +57,7 @@ func newGuestBacked(p Provisioner, env Env, desc *backend.Description, guest Gue
 		creating:  map[string]bool{},
 		ephemeral: map[string]bool{},
 		held:      map[string]bool{},
+		winding:   make(chan struct{}, 1),
 	}
 	b.work.Go(func() { b.reconcile(life) })
 	return b
@@ -210,34 +212,33 @@ func (b *guestBacked) Shutdown(ctx context.Context) error { return b.shutDown(ct
 // abandon implements inner.
 func (b *guestBacked) abandon(ctx context.Context) error { return b.shutDown(ctx, true) }
 
+// shutDown may be asked for several times: what one could not do, for want of
+// time or of an engine, the next tries again.
 func (b *guestBacked) shutDown(ctx context.Context, orphans bool) error {
 	b.mu.Lock()
-	if b.shutdown != nil {
-		done := b.shutdown
-		b.mu.Unlock()
-		select {
-		case <-done:
-			return b.shutdownErr
-		case <-ctx.Done():
-			return ctxError(ctx)
-		}
-	}
 	b.closed = true
-	b.shutdown = make(chan struct{})
 	b.mu.Unlock()
-
-	b.shutdownErr = b.wind(ctx, orphans)
-	close(b.shutdown)
-	return b.shutdownErr
+	b.end()
+	select {
+	case b.winding <- struct{}{}:
+		defer func() { <-b.winding }()
+	case <-ctx.Done():
+		return ctxError(ctx)
+	}
+	if b.wound {
+		return nil
+	}
+	err := b.wind(ctx, orphans)
+	b.wound = err == nil
+	return err
 }
 
 // wind ends everything: Creates under way, ephemeral sandboxes, connections, the
 // engine's client. orphans asks for those that an earlier plugin process made
 // for the same host.
 func (b *guestBacked) wind(ctx context.Context, orphans bool) error {
-	b.end()
 	// Undoing a Create may take all the time there is: the rest does not wait.
-	err := b.destroyEphemeral(ctx)
+	first := b.destroyEphemeral(ctx)
 	worked := make(chan struct{})
 	go func() {
 		defer close(worked)
@@ -249,21 +250,22 @@ func (b *guestBacked) wind(ctx context.Context, orphans bool) error {
 	select {
 	case <-worked:
 	case <-ctx.Done():
-		return errors.Join(err, ctxError(ctx))
+		return errors.Join(first, ctxError(ctx))
 	}
-	// One that was made at the last moment.
-	err = errors.Join(err, b.destroyEphemeral(ctx))
-
+	// One that was made at the last moment, and what failed before.
+	if err := b.destroyEphemeral(ctx); err != nil {
+		return err
+	}
 	closed := make(chan error, 1)
 	go func() {
 		b.conns.close()
 		closed <- b.p.Close()
 	}()
 	select {
-	case closeErr := <-closed:
-		return errors.Join(err, closeErr)
+	case err := <-closed:
+		return err
 	case <-ctx.Done():
-		return errors.Join(err, ctxError(ctx))
+		return ctxError(ctx)
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/plugintest"
 	"github.com/deep-sandbox/deep/core/internal/procid"
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 // serve returns a configured backend on the engine in dir.
 func serve(t *testing.T, dir string) backend.Backend {
 	t.Helper()
+	goroutines := goleak.IgnoreCurrent()
 	b, err := pluginsdk.NewForTest(pluginsdk.Plugin{
 		Name: "engine", Version: "1", Summary: "x",
 		Capabilities: []backend.Capability{backend.CapKeepWorkspace, backend.CapBind},
@@ -60,6 +63,9 @@ func serve(t *testing.T, dir string) backend.Backend {
 			if err := plugintest.NewEngine(dir).Destroy(ctx, &backend.DestroyRequest{ID: id}); err != nil {
 				t.Error(err)
 			}
+		}
+		if err := goleak.Find(goroutines); err != nil && !t.Failed() {
+			t.Error(err)
 		}
 	})
 	return b

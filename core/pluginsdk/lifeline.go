@@ -6,10 +6,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/handshake"
 )
 
 // A lifeline ends when the host does, even by SIGKILL: it is the read end of a
@@ -56,5 +59,27 @@ func (l *lifeline) watch(f *front) {
 		f.log.Warn("SIGTERM: cleaning up")
 	}
 	f.abandon()
+	removeSockets()
 	os.Exit(0)
+}
+
+// removeSockets removes the directory of go-plugin's socket, which a host that
+// was killed before it had connected could not: it and its parent were made for
+// this process alone.
+func removeSockets() {
+	dir := os.Getenv("PLUGIN_UNIX_SOCKET_DIR")
+	parent := filepath.Dir(dir)
+	if !strings.HasPrefix(filepath.Base(parent), handshake.SocketDirPrefix) {
+		return // somebody else's way to start a plugin
+	}
+	sockets, err := filepath.Glob(filepath.Join(dir, "plugin*"))
+	if err != nil {
+		return // a pattern in the path: not ours
+	}
+	for _, s := range sockets {
+		_ = os.Remove(s)
+	}
+	// Each only if it is empty; the host removes them too, as a rule before us.
+	_ = os.Remove(dir)
+	_ = os.Remove(parent)
 }

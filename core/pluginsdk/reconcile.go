@@ -55,7 +55,7 @@ func (b *guestBacked) sweep(ctx context.Context, which func(backend.SandboxInfo)
 // hostDied reports whether the process this plugin works for has ended. The
 // lifeline ends while the host is on its way out: a moment later it is proven.
 func (b *guestBacked) hostDied(ctx context.Context) bool {
-	for range 20 {
+	for range 50 {
 		if procid.Dead(b.env.Owner) {
 			return true
 		}

@@ -1,9 +1,12 @@
 package pluginsdk_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -75,5 +78,41 @@ func TestAuthorsMistakes(t *testing.T) {
 		if _, err := pluginsdk.NewForTest(p); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// A host that is killed before it has connected leaves nothing either.
+func TestHostGoneAtStart(t *testing.T) {
+	parent, err := os.MkdirTemp("/tmp", "deep-plugin-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := filepath.Join(parent, "plugin-dir1")
+	if err := os.Mkdir(sockets, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(plugintest.Install(t, "engine"), "deep-backend-engine"))
+	cmd.Env = []string{"DEEP_PLUGIN_COOKIE=7f3d0c7a-deep-backend", "PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR=" + sockets, "GORACE=atexit_sleep_ms=0"}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "1|1|unix|"+sockets) {
+		t.Errorf("handshake %q, %v", line, err)
+	}
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(parent); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left: %v", parent, err)
 	}
 }

@@ -18,3 +18,7 @@ const PluginKey = "backend"
 
 // BinaryPrefix begins the name of every plugin's program.
 const BinaryPrefix = "deep-backend-"
+
+// SocketDirPrefix begins the name of the directory a host makes for the socket of
+// one plugin process.
+const SocketDirPrefix = "deep-plugin-"

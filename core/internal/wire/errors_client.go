@@ -71,6 +71,15 @@ func fromDetail(d *backendv1.ErrorDetail) error {
 	return e
 }
 
+// BrokenError is the cause of an ErrUnavailable that nobody sent: the connection
+// ended under a call. Who supervises the other end knows more than it tells.
+type BrokenError struct {
+	// Reason in gRPC's words.
+	Reason string
+}
+
+func (e *BrokenError) Error() string { return e.Reason }
+
 // peer is the plugin at the other end, as its errors name it.
 type peer string
 
@@ -97,7 +106,8 @@ func (p peer) fail(ctx context.Context, op, path string, err error) error {
 	case codes.Canceled, codes.Unavailable:
 		return &backend.Error{
 			Kind: backend.ErrUnavailable, Backend: string(p), Op: op, Path: path,
-			Message: "the connection to the plugin broke: " + text(st.Message(), maxErrorMessage),
+			Message: "the connection to the plugin broke",
+			Err:     &BrokenError{Reason: text(st.Message(), maxErrorMessage)},
 		}
 	case codes.Unimplemented:
 		return &backend.Error{

@@ -1,0 +1,399 @@
+package backendtest
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// A small shell: lists with ; & && ||, pipes, subshells, redirections, quotes,
+// variables. What it does not know is a syntax error, never a guess.
+
+// token is a word, or an operator when quoted parts are absent and op is set.
+type token struct {
+	op    string
+	parts []part
+}
+
+// part of a word. Text in single quotes is literal; elsewhere $ expands.
+type part struct {
+	text    string
+	literal bool
+}
+
+func (t token) plain() string {
+	if len(t.parts) == 1 && !t.parts[0].literal {
+		return t.parts[0].text
+	}
+	return ""
+}
+
+var operators = []string{"2>&1", ">&2", "2>", ">>", "&&", "||", "\n", ";", "&", "|", "(", ")", "<", ">"}
+
+func lex(src string) ([]token, error) {
+	var tokens []token
+	var word []part
+	inWord := false
+	flush := func() {
+		if inWord {
+			tokens = append(tokens, token{parts: word})
+		}
+		word, inWord = nil, false
+	}
+next:
+	for i := 0; i < len(src); {
+		switch c := src[i]; c {
+		case ' ', '\t':
+			flush()
+			i++
+			continue
+		case '\'', '"':
+			end := strings.IndexByte(src[i+1:], c)
+			if end < 0 {
+				return nil, fmt.Errorf("an unclosed %c", c)
+			}
+			word, inWord = append(word, part{src[i+1 : i+1+end], c == '\''}), true
+			i += end + 2
+			continue
+		case '\\':
+			if i+1 == len(src) {
+				return nil, fmt.Errorf("a backslash at the end")
+			}
+			word, inWord = append(word, part{src[i+1 : i+2], true}), true
+			i += 2
+			continue
+		}
+		for _, op := range operators {
+			if strings.HasPrefix(src[i:], op) && (op[0] != '2' || !inWord) {
+				flush()
+				tokens = append(tokens, token{op: op})
+				i += len(op)
+				continue next
+			}
+		}
+		end := i
+		for end < len(src) && !strings.ContainsRune(" \t'\"\\\n;&|()<>", rune(src[end])) {
+			end++
+		}
+		word, inWord = append(word, part{src[i:end], false}), true
+		i = end
+	}
+	flush()
+	return tokens, nil
+}
+
+// expand puts values in the place of $NAME, ${NAME}, $? and $$.
+func (p *proc) expand(t token) string {
+	var b strings.Builder
+	for _, part := range t.parts {
+		if part.literal {
+			b.WriteString(part.text)
+			continue
+		}
+		s := part.text
+		for {
+			before, after, found := strings.Cut(s, "$")
+			b.WriteString(before)
+			if !found {
+				break
+			}
+			n := 0
+			switch {
+			case strings.HasPrefix(after, "{") && strings.Contains(after, "}"):
+				n = strings.IndexByte(after, '}') + 1
+				b.WriteString(p.env[after[1:n-1]])
+			case strings.HasPrefix(after, "?"):
+				n = 1
+				b.WriteString(strconv.Itoa(p.last))
+			case strings.HasPrefix(after, "$"):
+				n = 1
+				b.WriteString(selfPID)
+			default:
+				for n < len(after) && (after[n] == '_' || after[n] >= 'A' && after[n] <= 'Z' || after[n] >= 'a' && after[n] <= 'z' || n > 0 && after[n] >= '0' && after[n] <= '9') {
+					n++
+				}
+				if n == 0 {
+					b.WriteByte('$')
+				}
+				b.WriteString(p.env[after[:n]])
+			}
+			s = after[n:]
+		}
+	}
+	return b.String()
+}
+
+// selfPID is what $$ says in every shell.
+const selfPID = "4242"
+
+// parser runs a script while it reads it. With skip set it only reads.
+type parser struct {
+	tokens []token
+	pos    int
+}
+
+func (ps *parser) peek() string {
+	if ps.pos < len(ps.tokens) {
+		return ps.tokens[ps.pos].op
+	}
+	return "end"
+}
+
+func (ps *parser) accept(ops ...string) string {
+	for _, op := range ops {
+		if ps.peek() == op {
+			ps.pos++
+			return op
+		}
+	}
+	return ""
+}
+
+// command is a parsed piece of a script.
+type command func(p *proc) status
+
+// child returns a copy of p for a subshell.
+func (p *proc) child() *proc {
+	c := *p
+	c.env = maps.Clone(p.env)
+	return &c
+}
+
+// list = and_or { (";" | "&" | newline) and_or }
+func (ps *parser) list() (command, error) {
+	var all []command
+	for {
+		for ps.accept(";", "\n") != "" {
+		}
+		if ps.peek() == "end" || ps.peek() == ")" {
+			break
+		}
+		cmd, err := ps.andOr()
+		if err != nil {
+			return nil, err
+		}
+		if ps.accept("&") != "" {
+			inner := cmd
+			cmd = func(p *proc) status {
+				c := p.child()
+				c.in = strings.NewReader("")
+				go inner(c)
+				return status{}
+			}
+		} else if op := ps.peek(); op != ";" && op != "\n" && op != ")" && op != "end" {
+			return nil, fmt.Errorf("unexpected %q", op)
+		}
+		all = append(all, cmd)
+	}
+	return func(p *proc) status {
+		var st status
+		for _, cmd := range all {
+			if st, dead := p.dead(); dead {
+				return st
+			}
+			st = cmd(p)
+			p.last = st.code
+			if st.exit {
+				return st
+			}
+		}
+		return st
+	}, nil
+}
+
+// andOr = pipeline { ("&&" | "||") pipeline }
+func (ps *parser) andOr() (command, error) {
+	left, err := ps.pipeline()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		op := ps.accept("&&", "||")
+		if op == "" {
+			return left, nil
+		}
+		right, err := ps.pipeline()
+		if err != nil {
+			return nil, err
+		}
+		before := left
+		left = func(p *proc) status {
+			st := before(p)
+			p.last = st.code
+			if st.exit || (st.code == 0) != (op == "&&") {
+				return st
+			}
+			return right(p)
+		}
+	}
+}
+
+// pipeline = simple { "|" simple }
+func (ps *parser) pipeline() (command, error) {
+	left, err := ps.simple()
+	if err != nil {
+		return nil, err
+	}
+	for ps.accept("|") != "" {
+		right, err := ps.simple()
+		if err != nil {
+			return nil, err
+		}
+		before := left
+		left = func(p *proc) status {
+			r, w := io.Pipe()
+			a, b := p.child(), p.child()
+			a.out, b.in = w, r
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				before(a)
+				w.Close()
+			}()
+			st := right(b)
+			r.CloseWithError(errPipe)
+			<-done
+			st.exit, st.signal = false, 0
+			return st
+		}
+	}
+	return left, nil
+}
+
+type redirection struct {
+	op string
+	to token
+}
+
+// simple = "(" list ")" redirections | { word | redirection }
+func (ps *parser) simple() (command, error) {
+	var body command
+	if ps.accept("(") != "" {
+		inner, err := ps.list()
+		if err != nil {
+			return nil, err
+		}
+		if ps.accept(")") == "" {
+			return nil, fmt.Errorf("an unclosed (")
+		}
+		body = func(p *proc) status {
+			st := inner(p.child())
+			st.exit, st.signal = false, 0
+			return st
+		}
+	}
+	var words []token
+	var redirections []redirection
+	for {
+		if op := ps.accept("2>&1", ">&2"); op != "" {
+			redirections = append(redirections, redirection{op: op})
+			continue
+		}
+		if op := ps.accept("2>", ">>", "<", ">"); op != "" {
+			if ps.peek() != "" {
+				return nil, fmt.Errorf("%s without a file", op)
+			}
+			redirections = append(redirections, redirection{op, ps.tokens[ps.pos]})
+			ps.pos++
+			continue
+		}
+		if ps.peek() != "" {
+			break
+		}
+		words = append(words, ps.tokens[ps.pos])
+		ps.pos++
+	}
+	switch {
+	case body != nil && len(words) > 0:
+		return nil, fmt.Errorf("a word after )")
+	case body == nil && len(words) == 0:
+		return nil, fmt.Errorf("a command is missing")
+	}
+	if len(words) > 0 {
+		switch w := words[0].plain(); w {
+		case "if", "while", "for", "case", "until", "{", "function":
+			return nil, fmt.Errorf("this shell does not know %q", w)
+		}
+		body = func(p *proc) status { return p.words(words) }
+	}
+	if len(redirections) == 0 {
+		return body, nil
+	}
+	return func(p *proc) status { return p.redirected(body, redirections) }, nil
+}
+
+// words runs a simple command, or sets variables.
+func (p *proc) words(words []token) status {
+	set := map[string]string{}
+	for len(words) > 0 && len(words[0].parts) > 0 && !words[0].parts[0].literal {
+		name, _, found := strings.Cut(words[0].parts[0].text, "=")
+		if !found || name == "" || strings.ContainsAny(name, "$[/.") {
+			break
+		}
+		_, value, _ := strings.Cut(p.expand(words[0]), "=")
+		set[name] = value
+		words = words[1:]
+	}
+	if len(words) == 0 {
+		maps.Copy(p.env, set)
+		return status{}
+	}
+	var argv []string
+	for _, w := range words {
+		argv = append(argv, p.expand(w))
+	}
+	if builtin := builtins[argv[0]]; builtin != nil {
+		return builtin(p, argv)
+	}
+	c := p.child()
+	maps.Copy(c.env, set)
+	st := c.run(argv)
+	st.exit, st.signal = false, 0
+	if dead, yes := p.dead(); yes {
+		return dead
+	}
+	return st
+}
+
+func (p *proc) redirected(body command, redirections []redirection) status {
+	c := *p
+	var files []*outFile
+	for _, r := range redirections {
+		switch r.op {
+		case "2>&1":
+			c.err = c.out
+		case ">&2":
+			c.out = c.err
+		case "<":
+			data, err := p.open(p.expand(r.to))
+			if err != nil {
+				fmt.Fprintln(p.err, "sh:", err)
+				return status{code: 1}
+			}
+			c.in = data
+		default:
+			f, err := p.create(p.expand(r.to), r.op == ">>")
+			if err != nil {
+				fmt.Fprintln(p.err, "sh:", err)
+				return status{code: 1}
+			}
+			files = append(files, f)
+			if r.op == "2>" {
+				c.err = f
+			} else {
+				c.out = f
+			}
+		}
+	}
+	st := body(&c)
+	p.dir, p.env, p.ignoreTerm = c.dir, c.env, c.ignoreTerm
+	for _, f := range files {
+		if err := f.err; err != nil {
+			fmt.Fprintln(p.err, "sh:", err)
+			return status{code: 1}
+		}
+	}
+	return st
+}

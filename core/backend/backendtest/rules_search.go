@@ -1,0 +1,408 @@
+package backendtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// globPaths returns what a pattern finds below the rule's directory, by path.
+func (t *T) globPaths(req backend.GlobRequest) []string {
+	if req.Path == "" {
+		req.Path = t.rule.Name
+	}
+	if req.Order == "" {
+		req.Order = backend.OrderPath
+	}
+	r, err := t.sandbox().Glob(t.ctx, &req)
+	t.must("glob "+req.Pattern, err)
+	if r.Truncated || r.Total != len(r.Matches) {
+		t.Errorf("%s: truncated %v, total %d of %d", req.Pattern, r.Truncated, r.Total, len(r.Matches))
+	}
+	var paths []string
+	for _, m := range r.Matches {
+		paths = append(paths, m.Path)
+	}
+	return paths
+}
+
+func (t *T) wantGlob(req backend.GlobRequest, want ...string) {
+	if got := t.globPaths(req); !slices.Equal(got, want) {
+		t.Errorf("%q (hidden %v, directories %v) finds %q, want %q", req.Pattern, req.Hidden, req.Directories, got, want)
+	}
+}
+
+func (t *T) globErr(req backend.GlobRequest) error {
+	_, err := t.sandbox().Glob(t.ctx, &req)
+	return err
+}
+
+var globRules = []Rule{
+	{
+		Name:     "glob-dialect",
+		Sentence: "*, ?, [a-z], {a,b} and **; * does not cross /; *.py is the base directory only, **/*.py any depth.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a.py": "", "b.py": "", "c.txt": "", "src/d.py": "", "src/deep/e.py": "", "src/deep/f.txt": "", "abc": ""})
+			for pattern, want := range map[string][]string{
+				"*.py":               {"a.py", "b.py"},
+				"**/*.py":            {"a.py", "b.py", "src/d.py", "src/deep/e.py"},
+				"?.py":               {"a.py", "b.py"},
+				"[a-b].*":            {"a.py", "b.py"},
+				"[!a].py":            {"b.py"},
+				"{a,c}.*":            {"a.py", "c.txt"},
+				"*.{py,txt}":         {"a.py", "b.py", "c.txt"},
+				"src/*":              {"src/d.py"},
+				"src/**":             {"src/d.py", "src/deep/e.py", "src/deep/f.txt"},
+				"src/**/*.py":        {"src/d.py", "src/deep/e.py"},
+				"**/deep/*":          {"src/deep/e.py", "src/deep/f.txt"},
+				"*/*/*.txt":          {"src/deep/f.txt"},
+				"**":                 {"a.py", "abc", "b.py", "c.txt", "src/d.py", "src/deep/e.py", "src/deep/f.txt"},
+				"a?c":                {"abc"},
+				"a.py":               {"a.py"},
+				"A.py":               nil,
+				"src":                nil,
+				"*.md":               nil,
+				"{src,nowhere}/*.py": {"src/d.py"},
+			} {
+				t.wantGlob(backend.GlobRequest{Pattern: pattern}, want...)
+			}
+		},
+	},
+	{
+		Name:     "glob-hidden",
+		Sentence: "A leading dot is matched only by a dot, unless Hidden.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{".env": "", "a": "", ".git/config": "", "d/.h": "", "d/b": ""})
+			t.wantGlob(backend.GlobRequest{Pattern: "*"}, "a")
+			t.wantGlob(backend.GlobRequest{Pattern: "**"}, "a", "d/b")
+			t.wantGlob(backend.GlobRequest{Pattern: ".*"}, ".env")
+			t.wantGlob(backend.GlobRequest{Pattern: ".git/*"}, ".git/config")
+			t.wantGlob(backend.GlobRequest{Pattern: "*", Hidden: true}, ".env", "a")
+			t.wantGlob(backend.GlobRequest{Pattern: "**", Hidden: true}, ".env", ".git/config", "a", "d/.h", "d/b")
+		},
+	},
+	{
+		Name:     "glob-directories",
+		Sentence: "Only regular files are found, unless asked.",
+		Shell:    true,
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "", "d/f": ""})
+			t.sh("ln -s a link; mkfifo pipe")
+			t.wantGlob(backend.GlobRequest{Pattern: "*"}, "a")
+			t.wantGlob(backend.GlobRequest{Pattern: "*", Directories: true}, "a", "d", "link", "pipe")
+		},
+	},
+	{
+		Name:     "glob-order",
+		Sentence: "Newest first, with path as tie-break, or by path.",
+		Shell:    true,
+		run: func(t *T) {
+			for i, name := range []string{"c", "a", "b"} {
+				if i > 0 {
+					t.sh("sleep 0.05")
+				}
+				t.write(name, name)
+			}
+			r, err := t.sandbox().Glob(t.ctx, &backend.GlobRequest{Path: t.rule.Name, Pattern: "*"})
+			t.must("glob", err)
+			var got []string
+			for _, m := range r.Matches {
+				got = append(got, m.Path)
+				if m.Type != backend.TypeRegular || m.Size != 1 || m.ModTime.IsZero() {
+					t.Errorf("%+v", m)
+				}
+			}
+			if !slices.Equal(got, []string{"b", "a", "c"}) {
+				t.Errorf("newest first: %q", got)
+			}
+			t.wantGlob(backend.GlobRequest{Pattern: "*", Order: backend.OrderPath}, "a", "b", "c")
+		},
+	},
+	{
+		Name:     "glob-limit",
+		Sentence: "A limit tells that it cut, and how many there were.",
+		run: func(t *T) {
+			for i := range 9 {
+				t.write(fmt.Sprintf("f%d", i), "")
+			}
+			r, err := t.sandbox().Glob(t.ctx, &backend.GlobRequest{Path: t.rule.Name, Pattern: "*", Order: backend.OrderPath, Limit: 4})
+			t.must("glob", err)
+			if len(r.Matches) != 4 || !r.Truncated || r.Total != 9 || r.Matches[3].Path != "f3" {
+				t.Errorf("%d matches, truncated %v, total %d", len(r.Matches), r.Truncated, r.Total)
+			}
+			r, err = t.sandbox().Glob(t.ctx, &backend.GlobRequest{Path: t.rule.Name, Pattern: "*", Limit: 9})
+			t.must("glob", err)
+			if len(r.Matches) != 9 || r.Truncated {
+				t.Errorf("a limit just reached: %d matches, truncated %v", len(r.Matches), r.Truncated)
+			}
+		},
+	},
+	{
+		Name:     "glob-refused",
+		Sentence: "A missing directory is ErrNotFound, a file ErrNotDirectory, a bad pattern or order ErrInvalid: a failed search is never no matches.",
+		run: func(t *T) {
+			t.write("f", "")
+			t.wantKind("missing", t.globErr(backend.GlobRequest{Path: t.path("missing"), Pattern: "*"}), backend.ErrNotFound)
+			t.wantKind("a file", t.globErr(backend.GlobRequest{Path: t.path("f"), Pattern: "*"}), backend.ErrNotDirectory)
+			for _, pattern := range []string{"", "[a", "{a", "a\x00"} {
+				t.wantKind(short(pattern), t.globErr(backend.GlobRequest{Path: t.dir(), Pattern: pattern}), backend.ErrInvalid)
+			}
+			t.wantKind("an order", t.globErr(backend.GlobRequest{Path: t.dir(), Pattern: "*", Order: "random"}), backend.ErrInvalid)
+		},
+	},
+	{
+		Name:     "glob-loops",
+		Sentence: "Symlink loops end; links to directories are not searched.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("d/f", "")
+			t.sh("ln -s .. d/up; ln -s . self; ln -s loop loop")
+			t.wantGlob(backend.GlobRequest{Pattern: "**/f"}, "d/f")
+		},
+	},
+	{
+		Name:     "glob-unreadable",
+		Sentence: "A directory that cannot be searched is told, and does not spoil the rest.",
+		Shell:    true,
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a/f": "", "closed/f": ""})
+			t.sh("chmod 000 closed")
+			r, err := t.sandbox().Glob(t.ctx, &backend.GlobRequest{Path: t.rule.Name, Pattern: "**"})
+			t.must("glob", err)
+			if len(r.Matches) != 1 || !slices.Equal(r.Unreadable, []string{"closed"}) {
+				t.Errorf("matches %v, unreadable %q", r.Matches, r.Unreadable)
+			}
+			t.sh("chmod 755 closed")
+		},
+	},
+}
+
+// grepLines returns what a search finds below the rule's directory, each match as
+// path:line:text, context with dashes.
+func (t *T) grepLines(req backend.GrepRequest) []string {
+	if req.Path == "" {
+		req.Path = t.rule.Name
+	}
+	r, err := t.sandbox().Grep(t.ctx, &req)
+	t.must("grep "+req.Pattern, err)
+	var lines []string
+	for _, m := range r.Matches {
+		sep := ":"
+		if m.Context {
+			sep = "-"
+		}
+		switch req.Mode {
+		case backend.GrepFiles:
+			lines = append(lines, m.Path)
+		case backend.GrepCount:
+			lines = append(lines, fmt.Sprintf("%s:%d", m.Path, m.Count))
+		default:
+			lines = append(lines, fmt.Sprintf("%s%s%d%s%s", m.Path, sep, m.Line, sep, m.Text))
+		}
+	}
+	return lines
+}
+
+func (t *T) wantGrep(req backend.GrepRequest, want ...string) {
+	if got := t.grepLines(req); !slices.Equal(got, want) {
+		t.Errorf("%+v finds %q, want %q", req, got, want)
+	}
+}
+
+func (t *T) grepErr(req backend.GrepRequest) error {
+	_, err := t.sandbox().Grep(t.ctx, &req)
+	return err
+}
+
+var grepRules = []Rule{
+	{
+		Name:     "grep-lines",
+		Sentence: "Grep finds lines by RE2, sorted by path, then line, without their ends.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"b": "needle one\nother\nneedle two", "a": "x\nneedle\n", "d/c": "a needle here\n", "empty": ""})
+			t.wantGrep(backend.GrepRequest{Pattern: "needle"}, "a:2:needle", "b:1:needle one", "b:3:needle two", "d/c:1:a needle here")
+			t.wantGrep(backend.GrepRequest{Pattern: "^needle$"}, "a:2:needle")
+			t.wantGrep(backend.GrepRequest{Pattern: `n[aeiou]+d\w* (one|two)`}, "b:1:needle one", "b:3:needle two")
+			t.wantGrep(backend.GrepRequest{Pattern: "no such thing"})
+			r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "needle"})
+			t.must("grep", err)
+			if r.Truncated || r.Searched != 4 {
+				t.Errorf("truncated %v, searched %d", r.Truncated, r.Searched)
+			}
+		},
+	},
+	{
+		Name:     "grep-literal",
+		Sentence: "Literal takes the pattern as plain bytes; IgnoreCase takes upper and lower case alike.",
+		run: func(t *T) {
+			t.write("f", "a.b(c\nA.B(C\naxb(c\n\xff\xfe bytes\n")
+			t.wantGrep(backend.GrepRequest{Pattern: "a.b(c", Literal: true}, "f:1:a.b(c")
+			t.wantGrep(backend.GrepRequest{Pattern: "a.b(c", Literal: true, IgnoreCase: true}, "f:1:a.b(c", "f:2:A.B(C")
+			t.wantGrep(backend.GrepRequest{Pattern: `a.b\(c`}, "f:1:a.b(c", "f:3:axb(c")
+			t.wantGrep(backend.GrepRequest{Pattern: `A\.B`, IgnoreCase: true}, "f:1:a.b(c", "f:2:A.B(C")
+			t.wantGrep(backend.GrepRequest{Pattern: "bytes"}, "f:4:\xff\xfe bytes")
+		},
+	},
+	{
+		Name:     "grep-modes",
+		Sentence: "Whole files, counts or lines.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "x\nx\ny\n", "b": "x\n", "c": "y\n"})
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles}, "a", "b")
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepCount}, "a:2", "b:1")
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepLines}, "a:1:x", "a:2:x", "b:1:x")
+			t.wantKind("another mode", t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: "x", Mode: "words"}), backend.ErrInvalid)
+		},
+	},
+	{
+		Name:     "grep-context",
+		Sentence: "Lines before and after a match are marked as context, each line once; more than 20 are ErrInvalid.",
+		run: func(t *T) {
+			t.write("f", "1\n2\nhit\n4\nhit\n6\n7\n8\n")
+			t.wantGrep(backend.GrepRequest{Pattern: "hit", Before: 1, After: 1}, "f-2-2", "f:3:hit", "f-4-4", "f:5:hit", "f-6-6")
+			t.wantGrep(backend.GrepRequest{Pattern: "hit", After: 2}, "f:3:hit", "f-4-4", "f:5:hit", "f-6-6", "f-7-7")
+			t.wantGrep(backend.GrepRequest{Pattern: "hit", Before: 20}, "f-1-1", "f-2-2", "f:3:hit", "f-4-4", "f:5:hit")
+			t.wantKind("21 lines", t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: "x", Before: 21}), backend.ErrInvalid)
+			t.wantKind("-1 lines", t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: "x", After: -1}), backend.ErrInvalid)
+		},
+	},
+	{
+		Name:     "grep-include-exclude",
+		Sentence: "Include and Exclude are globs on the relative path; one without a slash is matched against the name.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a.py": "x", "a.txt": "x", "src/b.py": "x", "src/test/c.py": "x"})
+			files := func(include, exclude []string) backend.GrepRequest {
+				return backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles, Include: include, Exclude: exclude}
+			}
+			t.wantGrep(files([]string{"*.py"}, nil), "a.py", "src/b.py", "src/test/c.py")
+			t.wantGrep(files([]string{"src/*.py"}, nil), "src/b.py")
+			t.wantGrep(files([]string{"src/**/*.py", "*.txt"}, nil), "a.txt", "src/b.py", "src/test/c.py")
+			t.wantGrep(files(nil, []string{"*.py"}), "a.txt")
+			t.wantGrep(files([]string{"*.py"}, []string{"src/test/*"}), "a.py", "src/b.py")
+			t.wantKind("a bad glob", t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: "x", Include: []string{"[a"}}), backend.ErrInvalid)
+		},
+	},
+	{
+		Name:     "grep-hidden",
+		Sentence: "Hidden files and directories are skipped unless asked.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "x", ".env": "x", ".git/c": "x", "d/.h": "x"})
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles}, "a")
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles, Hidden: true}, ".env", ".git/c", "a", "d/.h")
+		},
+	},
+	{
+		Name:     "grep-ignored",
+		Sentence: "What .gitignore files exclude is skipped unless asked; a deeper file wins, and ! takes back.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{
+				".gitignore": "# comment\n*.log\nbuild/\n/only-here\n!keep.log\n",
+				"a.log":      "x", "keep.log": "x", "a": "x", "build/b": "x", "only-here": "x", "d/only-here": "x",
+				"d/.gitignore": "!d.log\nlocal\n", "d/d.log": "x", "d/e.log": "x", "d/local": "x", "local": "x",
+			})
+			files := backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles}
+			t.wantGrep(files, "a", "d/d.log", "d/only-here", "keep.log", "local")
+			files.NoIgnore = true
+			t.wantGrep(files, "a", "a.log", "build/b", "d/d.log", "d/e.log", "d/local", "d/only-here", "keep.log", "local", "only-here")
+		},
+	},
+	{
+		Name:     "grep-binary",
+		Sentence: "Binary files are skipped.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"binary": "needle\x00needle\n", "text": "needle\n"})
+			t.wantGrep(backend.GrepRequest{Pattern: "needle"}, "text:1:needle")
+		},
+	},
+	{
+		Name:     "grep-named-file",
+		Sentence: "A file named explicitly is always searched: hidden, ignored or binary.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{".gitignore": "*", ".hidden": "needle\n", "ignored": "needle\n", "binary": "\x00\nneedle\n"})
+			for name, want := range map[string]string{".hidden": ".hidden:1:needle", "ignored": "ignored:1:needle", "binary": "binary:2:needle"} {
+				t.wantGrep(backend.GrepRequest{Path: t.path(name), Pattern: "needle"}, want)
+			}
+		},
+	},
+	{
+		Name:     "grep-long-line",
+		Sentence: "A long line is cut around the match, and marked.",
+		run: func(t *T) {
+			t.write("f", strings.Repeat("a", 50_000)+"needle"+strings.Repeat("b", 50_000)+"\nshort needle\n")
+			r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "needle"})
+			t.must("grep", err)
+			if len(r.Matches) != 2 {
+				t.Fatalf("%d matches", len(r.Matches))
+			}
+			if m := r.Matches[0]; !m.Cut || len(m.Text) > backend.MaxGrepLine || !strings.Contains(m.Text, "needle") {
+				t.Errorf("cut %v, %d bytes", m.Cut, len(m.Text))
+			}
+			if m := r.Matches[1]; m.Cut || m.Text != "short needle" {
+				t.Errorf("%+v", m)
+			}
+		},
+	},
+	{
+		Name:     "grep-limit",
+		Sentence: "A limit tells that it cut.",
+		run: func(t *T) {
+			t.write("f", strings.Repeat("x\n", 10))
+			for limit, cut := range map[int]bool{4: true, 10: false, 11: false} {
+				r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "x", Limit: limit})
+				t.must("grep", err)
+				if len(r.Matches) != min(limit, 10) || r.Truncated != cut {
+					t.Errorf("limit %d: %d matches, truncated %v", limit, len(r.Matches), r.Truncated)
+				}
+			}
+		},
+	},
+	{
+		Name:     "grep-many",
+		Sentence: "A long answer comes whole.",
+		run: func(t *T) {
+			line := strings.Repeat("long line ", 20)
+			t.write("f", strings.Repeat(line+"\n", 5000))
+			if got := t.grepLines(backend.GrepRequest{Pattern: "long"}); len(got) != 5000 || got[4999] != "f:5000:"+line {
+				t.Errorf("%d lines", len(got))
+			}
+		},
+	},
+	{
+		Name:     "grep-refused",
+		Sentence: "An invalid pattern and a missing path are errors, never no matches.",
+		run: func(t *T) {
+			t.write("f", "x")
+			err := t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: "a(b"})
+			t.wantKind("a pattern that does not compile", err, backend.ErrInvalid)
+			t.wantKind("missing", t.grepErr(backend.GrepRequest{Path: t.path("missing"), Pattern: "x"}), backend.ErrNotFound)
+			t.wantKind("below a file", t.grepErr(backend.GrepRequest{Path: t.path("f/x"), Pattern: "x"}), backend.ErrNotDirectory)
+		},
+	},
+	{
+		Name:     "grep-special",
+		Sentence: "FIFOs and links are passed over without blocking; a FIFO named explicitly is ErrInvalid.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("d/f", "x\n")
+			t.sh("mkfifo pipe; ln -s d link; ln -s . loop")
+			t.wantGrep(backend.GrepRequest{Pattern: "x"}, "d/f:1:x")
+			t.wantKind("a FIFO", t.grepErr(backend.GrepRequest{Path: t.path("pipe"), Pattern: "x"}), backend.ErrInvalid)
+		},
+	},
+	{
+		Name:     "grep-unreadable",
+		Sentence: "What cannot be read is told, and does not spoil the rest.",
+		Shell:    true,
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "x\n", "closed": "x\n"})
+			t.sh("chmod 000 closed")
+			r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "x"})
+			t.must("grep", err)
+			if len(r.Matches) != 1 || !slices.Equal(r.Unreadable, []string{"closed"}) {
+				t.Errorf("matches %v, unreadable %q", r.Matches, r.Unreadable)
+			}
+		},
+	},
+}

@@ -1,0 +1,236 @@
+package backendtest
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// hostile is a command that starts everything a killer could miss: a background
+// child, one in a session of its own, a double fork, and one that ignores
+// SIGTERM. Each leaves a file behind when it has lived for three seconds.
+const hostile = `
+(sleep 3; echo alive > child) &
+setsid sh -c 'sleep 3; echo alive > session' &
+( (sleep 3; echo alive > grandchild) & )
+(trap '' TERM; sleep 3; echo alive > deaf) &
+echo started
+sleep 600`
+
+// wantDead notes a problem if something of hostile, started at the time given, is
+// alive when it has had the time to show itself.
+func (t *T) wantDead(started time.Time) {
+	select {
+	case <-time.After(time.Until(started.Add(4500 * time.Millisecond))):
+	case <-t.ctx.Done():
+	}
+	for _, name := range []string{"child", "session", "grandchild", "deaf"} {
+		if t.exists(name) {
+			t.Errorf("the %s survived", name)
+		}
+	}
+}
+
+var stopRules = []Rule{
+	{
+		Name:     "timeout",
+		Sentence: "At its timeout a command is ended; the result says so, with the partial output.",
+		Shell:    true,
+		run: func(t *T) {
+			r := t.exec(&backend.ExecRequest{Shell: "echo partial; sleep 600", Timeout: 700 * time.Millisecond, Grace: new(100 * time.Millisecond)})
+			t.must("exec", r.err)
+			if r.Outcome != backend.OutcomeTimeout || r.stdout != "partial\n" {
+				t.Errorf("outcome %q, output %q", r.Outcome, r.stdout)
+			}
+			if r.Signal != 0 && r.ExitCode != 128+r.Signal {
+				t.Errorf("signal %d with exit code %d", r.Signal, r.ExitCode)
+			}
+		},
+	},
+	{
+		Name:     "timeout-deaf",
+		Sentence: "A command that ignores SIGTERM is killed after the grace.",
+		Shell:    true,
+		run: func(t *T) {
+			r := t.exec(&backend.ExecRequest{
+				Shell: "trap '' TERM; sleep 600; sleep 600", Timeout: 500 * time.Millisecond, Grace: new(200 * time.Millisecond),
+			})
+			t.must("exec", r.err)
+			if r.Outcome != backend.OutcomeTimeout || r.Signal != 9 || r.ExitCode != 137 {
+				t.Errorf("outcome %q, signal %d, exit code %d", r.Outcome, r.Signal, r.ExitCode)
+			}
+		},
+	},
+	{
+		Name:     "timeout-not-reached",
+		Sentence: "A command that ends before its timeout is not a timeout, though killed by a signal.",
+		Shell:    true,
+		run: func(t *T) {
+			r := t.exec(&backend.ExecRequest{Shell: "kill -9 $$", Timeout: time.Hour})
+			t.must("exec", r.err)
+			if r.Outcome != backend.OutcomeSignal {
+				t.Errorf("outcome %q", r.Outcome)
+			}
+		},
+	},
+	{
+		Name:     "timeout-kills-all",
+		Sentence: "After a timeout nothing the command started survives.",
+		Shell:    true,
+		run: func(t *T) {
+			started := time.Now()
+			r := t.exec(&backend.ExecRequest{Shell: hostile, Dir: t.dir(), Timeout: 700 * time.Millisecond, Grace: new(100 * time.Millisecond)})
+			t.must("exec", r.err)
+			if r.Outcome != backend.OutcomeTimeout {
+				t.Errorf("outcome %q, stderr %q", r.Outcome, r.stderr)
+			}
+			t.wantDead(started)
+		},
+	},
+	{
+		Name:     "cancel-kills-all",
+		Sentence: "When the caller cancels, the error is the context's, the result says cancelled, and nothing survives.",
+		Shell:    true,
+		run: func(t *T) {
+			ctx, cancel := context.WithCancel(t.ctx)
+			defer cancel()
+			dir, started := t.dir(), time.Now()
+			r := t.execIn(ctx, t.sandbox(), &backend.ExecRequest{
+				Shell: hostile, Dir: dir, Timeout: backend.Unlimited, Grace: new(100 * time.Millisecond),
+				Stdout: onWrite(func([]byte) error { cancel(); return nil }),
+			})
+			t.wantKind("exec", r.err, context.Canceled)
+			if r.ExecResult == nil || r.Outcome != backend.OutcomeCancelled {
+				t.Errorf("%+v", r.ExecResult)
+			}
+			t.wantDead(started)
+		},
+	},
+	{
+		Name:     "deadline",
+		Sentence: "When the caller's deadline passes, the error is context.DeadlineExceeded and the result says cancelled.",
+		Shell:    true,
+		run: func(t *T) {
+			ctx, cancel := context.WithTimeout(t.ctx, 700*time.Millisecond)
+			defer cancel()
+			r := t.execIn(ctx, t.sandbox(), &backend.ExecRequest{Argv: []string{"sleep", "600"}, Timeout: backend.Unlimited, Grace: new(time.Duration)})
+			t.wantKind("exec", r.err, context.DeadlineExceeded)
+			if r.ExecResult == nil || r.Outcome != backend.OutcomeCancelled {
+				t.Errorf("%+v", r.ExecResult)
+			}
+		},
+	},
+	{
+		Name:     "cancelled-before",
+		Sentence: "A command whose context has ended already is not run.",
+		Shell:    true,
+		run: func(t *T) {
+			dir := t.dir()
+			ctx, cancel := context.WithCancel(t.ctx)
+			cancel()
+			r := t.execIn(ctx, t.sandbox(), &backend.ExecRequest{Shell: "echo x > ran", Dir: dir})
+			t.wantKind("exec", r.err, context.Canceled)
+			if t.exists("ran") {
+				t.Errorf("it ran")
+			}
+		},
+	},
+	{
+		Name:     "cancel-one",
+		Sentence: "Cancelling one command leaves concurrent ones untouched.",
+		Shell:    true,
+		run: func(t *T) {
+			ctx, cancel := context.WithCancel(t.ctx)
+			defer cancel()
+			sb := t.sandbox()
+			other := make(chan ran, 1)
+			started := make(chan struct{})
+			r, w := io.Pipe()
+			go func() {
+				other <- t.execIn(t.ctx, sb, &backend.ExecRequest{
+					Shell: "echo up; cat", Stdin: r, Stdout: onWrite(func(p []byte) error {
+						if strings.HasPrefix(string(p), "up") {
+							close(started)
+						}
+						return nil
+					}),
+				})
+			}()
+			<-started
+			first := t.execIn(ctx, sb, &backend.ExecRequest{
+				Shell: "echo up; sleep 600", Timeout: backend.Unlimited, Grace: new(time.Duration),
+				Stdout: onWrite(func([]byte) error { cancel(); return nil }),
+			})
+			t.wantKind("the cancelled one", first.err, context.Canceled)
+			w.Close()
+			t.wantExit("the other one", <-other, 0)
+		},
+	},
+	{
+		Name:     "background-child",
+		Sentence: "A finished command returns at once, though a background child holds its pipes; the child lives on.",
+		Shell:    true,
+		run: func(t *T) {
+			dir, started := t.dir(), time.Now()
+			r := t.exec(&backend.ExecRequest{Shell: "(sleep 2; echo alive > child; sleep 600) & echo done", Dir: dir})
+			t.wantExit("exec", r, 0)
+			t.wantOutput("exec", r, "done\n")
+			if took := time.Since(started); took > time.Minute {
+				t.Errorf("it took %v", took)
+			}
+			t.eventually("the child lives on", func() bool { return t.exists("child") })
+		},
+	},
+	{
+		Name:     "output-limit",
+		Sentence: "OutputLimit stops the command; what is over is dropped, and the result says output_limited.",
+		Shell:    true,
+		run: func(t *T) {
+			r := t.exec(&backend.ExecRequest{Argv: []string{"yes"}, OutputLimit: 100_000, Timeout: backend.Unlimited, Grace: new(time.Duration)})
+			t.must("exec", r.err)
+			if r.Outcome != backend.OutcomeOutputLimited || len(r.stdout) != 100_000 {
+				t.Errorf("outcome %q, %d bytes", r.Outcome, len(r.stdout))
+			}
+		},
+	},
+	{
+		Name:     "output-below-limit",
+		Sentence: "A command that stays below OutputLimit ends as it would.",
+		Shell:    true,
+		run: func(t *T) {
+			r := t.exec(&backend.ExecRequest{Shell: "echo out; echo error >&2", OutputLimit: 11})
+			t.wantExit("exec", r, 0)
+			t.wantOutput("exec", r, "out\n")
+		},
+	},
+	{
+		Name:     "destroy-under-exec",
+		Sentence: "A command whose sandbox is destroyed ends with ErrGone.",
+		Shell:    true,
+		run: func(t *T) {
+			sb := t.newSandbox(nil)
+			up := make(chan struct{})
+			done := make(chan ran, 1)
+			go func() {
+				done <- t.execIn(t.ctx, sb, &backend.ExecRequest{
+					Shell: "echo up; sleep 600", Timeout: backend.Unlimited,
+					Stdout: onWrite(func([]byte) error { close(up); return nil }),
+				})
+			}()
+			select {
+			case <-up:
+			case r := <-done:
+				t.Fatalf("it ended: %+v, %v", r.ExecResult, r.err)
+			}
+			t.must("destroy", t.kit.b.Destroy(t.ctx, &backend.DestroyRequest{ID: sb.Info().ID}))
+			r := <-done
+			t.wantKind("exec", r.err, backend.ErrGone)
+			if r.ExecResult != nil && r.Outcome != backend.OutcomeLost {
+				t.Errorf("outcome %q", r.Outcome)
+			}
+		},
+	},
+}

@@ -1,0 +1,333 @@
+package backendtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+var listRules = []Rule{
+	{
+		Name:     "list-order",
+		Sentence: "List: directories first, then by name; entries are bare names with type, size and mode, hidden ones too.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"b.txt": "12345", "a.txt": "", "z/f": "x", "A/f": "x", ".hidden": "1", "B": "x"})
+			r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name})
+			t.must("list", err)
+			var got []string
+			for _, e := range r.Entries {
+				got = append(got, fmt.Sprintf("%s %s %d", e.Path, e.Type, e.Size))
+			}
+			want := []string{"A directory 0", "z directory 0", ".hidden file 1", "B file 1", "a.txt file 0", "b.txt file 5"}
+			if !slices.Equal(got, want) || r.Total != 6 || r.Next != "" {
+				t.Errorf("%q, total %d, next %q; want %q", got, r.Total, r.Next, want)
+			}
+			if e := r.Entries[len(r.Entries)-1]; e.Mode != 0o644 || e.ModTime.IsZero() {
+				t.Errorf("%+v", e)
+			}
+		},
+	},
+	{
+		Name:     "list-pages",
+		Sentence: "List comes in pages that add up; Total counts all.",
+		run: func(t *T) {
+			var want []string
+			for i := range 7 {
+				t.write(fmt.Sprintf("f%d", i), "")
+				want = append(want, fmt.Sprintf("f%d", i))
+			}
+			t.write("dir/f", "")
+			want = append([]string{"dir"}, want...)
+			var got []string
+			after := ""
+			for range 20 {
+				r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name, Limit: 3, After: after})
+				t.must("list", err)
+				if r.Total != 8 || len(r.Entries) > 3 {
+					t.Errorf("total %d, %d entries", r.Total, len(r.Entries))
+				}
+				for _, e := range r.Entries {
+					got = append(got, e.Path)
+				}
+				if after = r.Next; after == "" {
+					break
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+		},
+	},
+	{
+		Name:     "list-default",
+		Sentence: "No path lists the workspace.",
+		run: func(t *T) {
+			t.dir()
+			r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{})
+			t.must("list", err)
+			if !slices.ContainsFunc(r.Entries, func(e backend.FileInfo) bool { return e.Path == t.rule.Name }) {
+				t.Errorf("%d entries without %q", len(r.Entries), t.rule.Name)
+			}
+		},
+	},
+	{
+		Name:     "list-empty",
+		Sentence: "An empty directory has no entries, which is no error.",
+		run: func(t *T) {
+			t.dir()
+			if names := t.names(""); len(names) != 0 {
+				t.Errorf("%q", names)
+			}
+		},
+	},
+	{
+		Name:     "list-links",
+		Sentence: "List tells a link's target and does not follow it.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("d/f", "x")
+			t.sh("ln -s d link; ln -s no/where dangling; mkfifo pipe")
+			r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name})
+			t.must("list", err)
+			var got []string
+			for _, e := range r.Entries {
+				got = append(got, fmt.Sprintf("%s %s %s", e.Path, e.Type, e.Target))
+			}
+			if want := []string{"d directory ", "dangling symlink no/where", "link symlink d", "pipe fifo "}; !slices.Equal(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+			if names := t.names("link"); !slices.Equal(names, []string{"f"}) {
+				t.Errorf("through the link: %q", names)
+			}
+		},
+	},
+	{
+		Name:     "list-refused",
+		Sentence: "A missing directory is ErrNotFound, a file ErrNotDirectory.",
+		run: func(t *T) {
+			t.write("f", "x")
+			_, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.path("missing")})
+			t.wantKind("missing", err, backend.ErrNotFound)
+			_, err = t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.path("f")})
+			t.wantKind("a file", err, backend.ErrNotDirectory)
+		},
+	},
+	{
+		Name:     "list-many",
+		Sentence: "A directory of more entries than a page holds is listed in pages of 1000.",
+		Shell:    true,
+		run: func(t *T) {
+			var script strings.Builder
+			script.WriteString("touch")
+			for i := range 1100 {
+				fmt.Fprintf(&script, " f%04d", i)
+			}
+			t.sh(script.String())
+			r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name})
+			t.must("list", err)
+			if len(r.Entries) != backend.MaxListEntries || r.Total != 1100 || r.Next == "" {
+				t.Fatalf("%d entries of %d, next %q", len(r.Entries), r.Total, r.Next)
+			}
+			r, err = t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name, After: r.Next})
+			t.must("list the rest", err)
+			if len(r.Entries) != 100 || r.Entries[0].Path != "f1000" || r.Next != "" {
+				t.Errorf("the rest: %d entries, next %q", len(r.Entries), r.Next)
+			}
+		},
+	},
+}
+
+func (t *T) remove(name string, recursive bool) error {
+	return t.sandbox().Remove(t.ctx, &backend.RemoveRequest{Path: name, Recursive: recursive})
+}
+
+func (t *T) rename(from, to string, noReplace bool) error {
+	return t.sandbox().Rename(t.ctx, &backend.RenameRequest{From: t.path(from), To: t.path(to), NoReplace: noReplace})
+}
+
+var treeRules = []Rule{
+	{
+		Name:     "mkdir",
+		Sentence: "Mkdir makes a directory and its parents, and is idempotent.",
+		run: func(t *T) {
+			for range 2 {
+				t.must("mkdir", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("a/b/c")}))
+			}
+			if i := t.stat("a/b/c"); i.Type != backend.TypeDirectory || i.Mode&0o777 != 0o755 {
+				t.Errorf("%+v", i)
+			}
+			t.must("with a mode", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("closed"), Mode: 0o700}))
+			if i := t.stat("closed"); i.Mode&0o777 != 0o700 {
+				t.Errorf("mode %#o", i.Mode)
+			}
+		},
+	},
+	{
+		Name:     "mkdir-refused",
+		Sentence: "Another kind of file in its place is ErrExists, below a file it is ErrNotDirectory.",
+		run: func(t *T) {
+			t.write("f", "x")
+			t.wantKind("a file", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("f")}), backend.ErrExists)
+			t.wantKind("below a file", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("f/d")}), backend.ErrNotDirectory)
+			for what, p := range badPaths {
+				t.wantKind(what, t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: p}), backend.ErrInvalid)
+			}
+			t.wantContent("f", "x")
+		},
+	},
+	{
+		Name:     "remove",
+		Sentence: "Remove removes a file, an empty directory, or a tree if asked.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"f": "x", "tree/a/b": "x", "tree/c": "x"})
+			t.must("mkdir", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("empty")}))
+			t.must("a file", t.remove(t.path("f"), false))
+			t.must("an empty directory", t.remove(t.path("empty"), false))
+			t.wantKind("a tree", t.remove(t.path("tree"), false), backend.ErrConflict)
+			t.wantContent("tree/a/b", "x")
+			t.must("a tree, asked to", t.remove(t.path("tree"), true))
+			if names := t.names(""); len(names) != 0 {
+				t.Errorf("left: %q", names)
+			}
+			t.wantKind("what is not there", t.remove(t.path("f"), false), backend.ErrNotFound)
+			t.wantKind("what is not there, recursively", t.remove(t.path("f"), true), backend.ErrNotFound)
+		},
+	},
+	{
+		Name:     "remove-refuses",
+		Sentence: "Remove refuses / and the workspace itself, however they are written.",
+		run: func(t *T) {
+			t.write("f", "x")
+			ws := t.sandbox().Info().Workspace
+			for _, p := range []string{"/", ".", "./", ws, ws + "/", ws + "/.", ws + "/../" + ws[strings.LastIndex(ws, "/")+1:], "/..", t.rule.Name + "/.."} {
+				t.wantKind(p, t.remove(p, true), backend.ErrInvalid)
+			}
+			t.wantContent("f", "x")
+		},
+	},
+	{
+		Name:     "remove-links",
+		Sentence: "Remove never follows links.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("kept/f", "x")
+			t.write("tree/g", "x")
+			t.sh("ln -s kept link; ln -s ../kept tree/link")
+			t.must("a link", t.remove(t.path("link"), true))
+			t.must("a tree with a link", t.remove(t.path("tree"), true))
+			t.wantContent("kept/f", "x")
+			if names := t.names(""); !slices.Equal(names, []string{"kept"}) {
+				t.Errorf("left: %q", names)
+			}
+		},
+	},
+	{
+		Name:     "rename",
+		Sentence: "Rename moves a file or directory, replacing a file that is there.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"f": "1", "g": "2", "d/x": "3"})
+			t.must("a file", t.rename("f", "h", false))
+			t.wantContent("h", "1")
+			t.must("over a file", t.rename("h", "g", false))
+			t.wantContent("g", "1")
+			t.must("a directory", t.rename("d", "e", false))
+			t.wantContent("e/x", "3")
+			t.must("into a directory", t.rename("g", "e/g", false))
+			t.wantContent("e/g", "1")
+			if names := t.names(""); !slices.Equal(names, []string{"e"}) {
+				t.Errorf("left: %q", names)
+			}
+		},
+	},
+	{
+		Name:     "rename-refused",
+		Sentence: "With NoReplace what is there is ErrExists; a missing source or directory is ErrNotFound.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"f": "1", "g": "2", "d/x": ""})
+			t.wantKind("no replace", t.rename("f", "g", true), backend.ErrExists)
+			t.wantContent("g", "2")
+			t.wantKind("missing", t.rename("missing", "x", false), backend.ErrNotFound)
+			t.wantKind("into a missing directory", t.rename("f", "no/where", false), backend.ErrNotFound)
+			t.wantKind("a file over a directory", t.rename("f", "d", false), backend.ErrIsDirectory)
+			t.wantKind("a directory over a file", t.rename("d", "f", false), backend.ErrNotDirectory)
+			t.wantContent("f", "1")
+			t.must("no replace, free", t.rename("f", "h", true))
+		},
+	},
+	{
+		Name:     "rename-link",
+		Sentence: "Rename moves a symbolic link, not its target.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("f", "x")
+			t.sh("ln -s f link")
+			t.must("rename", t.rename("link", "other", false))
+			if i := t.stat("other"); i.Type != backend.TypeSymlink || i.Target != "f" {
+				t.Errorf("%+v", i)
+			}
+			t.wantContent("f", "x")
+		},
+	},
+}
+
+// nameRules try one odd name each in every operation.
+var nameRules = func() []Rule {
+	var rules []Rule
+	for _, n := range []struct{ rule, name string }{
+		{"spaces", " a  b "},
+		{"newline", "new\nline"},
+		{"quotes", `q"u'o` + "`te"},
+		{"leading-dash", "-rf"},
+		{"not-utf8", "\xff\xfe\x80"},
+		{"unicode", "ünï-日本-\u202egpj"},
+		{"shell", "$HOME;*?&|<>"},
+		{"glob", "[a]{b}*"},
+		{"backslash", `back\slash`},
+		{"control", "\x01\x1b[31m\x7f\t"},
+		{"dots", "..."},
+		{"long", strings.Repeat("n", 255)},
+	} {
+		rules = append(rules, Rule{
+			Name:     "name-" + n.rule,
+			Sentence: "Names are bytes and round-trip through every operation.",
+			run:      func(t *T) { t.oddName(n.name) },
+		})
+	}
+	return rules
+}()
+
+func (t *T) oddName(name string) {
+	t.write(name, "needle old")
+	t.wantContent(name, "needle old")
+	if i := t.stat(name); i.Path != t.path(name) || i.Size != 10 {
+		t.Errorf("stat: %+v", i)
+	}
+	_, err := t.edit(name, "old", "new", false)
+	t.must("edit", err)
+	t.wantContent(name, "needle new")
+	if names := t.names(""); !slices.Equal(names, []string{name}) {
+		t.Errorf("list: %q", names)
+	}
+	glob, err := t.sandbox().Glob(t.ctx, &backend.GlobRequest{Path: t.rule.Name, Pattern: "*", Hidden: true})
+	t.must("glob", err)
+	if len(glob.Matches) != 1 || glob.Matches[0].Path != name {
+		t.Errorf("glob: %+v", glob.Matches)
+	}
+	grep, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "needle", Hidden: true})
+	t.must("grep", err)
+	if len(grep.Matches) != 1 || grep.Matches[0].Path != name {
+		t.Errorf("grep: %+v", grep.Matches)
+	}
+	t.must("rename", t.rename(name, "plain", false))
+	t.must("rename back", t.rename("plain", name, true))
+	t.must("remove", t.remove(t.path(name), false))
+	t.must("mkdir", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path(name)}))
+	t.write(name+"/f", "below")
+	t.wantContent(name+"/f", "below")
+	t.must("remove the tree", t.remove(t.path(name), true))
+	if names := t.names(""); len(names) != 0 {
+		t.Errorf("left: %q", names)
+	}
+}

@@ -73,6 +73,14 @@ func EngineArch(os, arch string) string {
 	return ""
 }
 
+// EngineThisHost reports whether an engine that answers on a local socket, and
+// calls its host name, is really on this host: the socket may be forwarded, or
+// this process be in a container that the socket was put into.
+func EngineThisHost(name string) bool {
+	own, err := os.Hostname()
+	return err == nil && own == name
+}
+
 // EngineLimit is an rlimit of everything in a container.
 type EngineLimit struct {
 	Name  string

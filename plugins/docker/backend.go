@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -90,7 +89,7 @@ func (b *dockerBackend) Inspect(ctx context.Context, req *backend.InspectRequest
 	case err != nil:
 		return nil, err
 	case found == nil:
-		return nil, &backend.Error{Kind: backend.ErrNotFound, Path: req.ID, Message: "no such sandbox"}
+		return nil, pluginsdk.EngineNoSandbox(req.ID)
 	}
 	info := infoOf(found)
 	return &info, nil
@@ -141,9 +140,7 @@ func (b *dockerBackend) findOurs(ctx context.Context, id string) (*container.Sum
 		// It came into being between the two questions.
 		return b.find(ctx, id)
 	}
-	return nil, &backend.Error{Kind: backend.ErrConflict, Path: id,
-		Message: "a container named " + pluginsdk.EngineContainer(id) + " is there that deep did not make",
-		Hint:    "it is left alone; use another id"}
+	return nil, pluginsdk.EngineForeign(id)
 }
 
 func infoOf(c *container.Summary) backend.SandboxInfo {
@@ -243,7 +240,7 @@ func (b *dockerBackend) RemoveWorkspace(ctx context.Context, req *backend.Remove
 	case err != nil:
 		return b.failure(err, req.Name)
 	}
-	if err := ownWorkspace(req.Name, volume.Labels); err != nil {
+	if err := pluginsdk.EngineOwnWorkspace(req.Name, volume.Labels); err != nil {
 		return err
 	}
 	err = b.api.VolumeRemove(ctx, name, false)
@@ -251,26 +248,7 @@ func (b *dockerBackend) RemoveWorkspace(ctx context.Context, req *backend.Remove
 	case err == nil, errdefs.IsNotFound(err):
 		return nil
 	case errdefs.IsConflict(err):
-		return &backend.Error{Kind: backend.ErrConflict, Path: req.Name, Message: "a sandbox uses this workspace", Hint: "destroy that sandbox first"}
+		return pluginsdk.EngineWorkspaceUsed(req.Name)
 	}
 	return b.failure(err, req.Name)
-}
-
-// ownWorkspace refuses a volume that has the name of a workspace and is none.
-func ownWorkspace(name string, labels map[string]string) error {
-	if labels[pluginsdk.LabelManaged] == "true" && labels[pluginsdk.LabelWorkspace] == name {
-		return nil
-	}
-	return &backend.Error{Kind: backend.ErrConflict, Path: name,
-		Message: "a volume named " + pluginsdk.EngineWorkspace(name) + " is there that deep did not make",
-		Hint:    "it is left alone; use another name"}
-}
-
-// hostname of this host, "" if it has none.
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "" // then nothing is taken for local
-	}
-	return name
 }

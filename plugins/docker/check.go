@@ -69,7 +69,7 @@ func (b *dockerBackend) facts(ctx context.Context) (*facts, error) {
 		info:    info,
 		version: version.Version,
 		arch:    pluginsdk.EngineArch(info.OSType, info.Architecture),
-		local:   b.address.Socket != "" && !b.config.Remote && info.Name == hostname(),
+		local:   b.address.Socket != "" && !b.config.Remote && pluginsdk.EngineThisHost(info.Name),
 	}
 	for _, option := range info.SecurityOptions {
 		name := strings.TrimPrefix(strings.SplitN(option, ",", 2)[0], "name=")

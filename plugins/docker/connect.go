@@ -8,7 +8,6 @@ import (
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 
-	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 )
 
@@ -20,7 +19,7 @@ func (b *dockerBackend) Connect(ctx context.Context, id string) (io.ReadWriteClo
 	case err != nil:
 		return nil, err
 	case found == nil:
-		return nil, &backend.Error{Kind: backend.ErrGone, Path: id}
+		return nil, pluginsdk.EngineStopped(id)
 	}
 	created, err := b.api.ContainerExecCreate(ctx, found.ID, container.ExecOptions{
 		User:         pluginsdk.EngineUser,
@@ -69,9 +68,9 @@ func (b *dockerBackend) attach(ctx context.Context, exec string) (types.Hijacked
 func (b *dockerBackend) connectFailure(err error, id string, state container.ContainerState) error {
 	switch {
 	case errdefs.IsConflict(err) && state == container.StatePaused:
-		return &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "the sandbox is paused", Hint: "docker unpause " + pluginsdk.EngineContainer(id)}
+		return pluginsdk.EnginePaused(id, "docker")
 	case errdefs.IsConflict(err), errdefs.IsNotFound(err):
-		return &backend.Error{Kind: backend.ErrGone, Path: id, Message: "its container does not run"}
+		return pluginsdk.EngineStopped(id)
 	}
 	return b.failure(err, id)
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -75,7 +73,7 @@ func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	made, err := b.api.ContainerCreate(outlast, &p.config, &p.host, nil, nil, pluginsdk.EngineContainer(req.ID))
 	switch {
 	case errdefs.IsConflict(err):
-		return nil, &backend.Error{Kind: backend.ErrExists, Path: req.ID, Message: "a sandbox with this id, or a container of its name, exists"}
+		return nil, pluginsdk.EngineExists(req.ID)
 	case err != nil && outlast.Err() != nil:
 		// It may have been made all the same.
 		undo = func() error { return b.undo(ctx, req, pluginsdk.EngineContainer(req.ID), p.newVolume) }
@@ -120,9 +118,7 @@ func (b *dockerBackend) start(ctx, outlast context.Context, engineID string, p *
 // the engine's own, but needs no program in the image and no capability in the
 // guest. "/" and not ".", which the engine skips.
 func (b *dockerBackend) give(ctx context.Context, engineID, dir string, uid, gid uint32) error {
-	return b.put(ctx, engineID, dir, func(w *tar.Writer) error {
-		return w.WriteHeader(&tar.Header{Name: "/", Typeflag: tar.TypeDir, Mode: 0o755, Uid: int(uid), Gid: int(gid), ModTime: time.Now()})
-	})
+	return b.put(ctx, engineID, dir, pluginsdk.EngineOwner("/", uid, gid))
 }
 
 // undo removes what a Provision made that failed. The caller may be gone.
@@ -137,7 +133,7 @@ func (b *dockerBackend) undo(ctx context.Context, req *pluginsdk.ProvisionReques
 			engineID = ""
 		case err != nil:
 			return b.failure(err, req.ID)
-		case found.Config == nil || !maps.Equal(ourLabels(found.Config.Labels, req.Labels), req.Labels):
+		case found.Config == nil || !pluginsdk.EngineMade(found.Config.Labels, req.Labels):
 			engineID = ""
 		}
 	}
@@ -156,17 +152,6 @@ func (b *dockerBackend) undo(ctx context.Context, req *pluginsdk.ProvisionReques
 		return b.failure(err, req.ID)
 	}
 	return nil
-}
-
-// ourLabels returns those of labels that want has too.
-func ourLabels(labels, want map[string]string) map[string]string {
-	ours := map[string]string{}
-	for k := range want {
-		if v, ok := labels[k]; ok {
-			ours[k] = v
-		}
-	}
-	return ours
 }
 
 // workspace returns the mount of the workspace, and makes its volume if it is to
@@ -211,10 +196,10 @@ func (b *dockerBackend) keptVolume(ctx context.Context, req *pluginsdk.Provision
 	if err != nil {
 		return false, b.failure(err, w.Name)
 	}
-	if err := ownWorkspace(w.Name, v.Labels); err != nil {
+	if err := pluginsdk.EngineOwnWorkspace(w.Name, v.Labels); err != nil {
 		return false, err
 	}
-	made = maps.Equal(v.Labels, req.Labels)
+	made = pluginsdk.EngineMade(v.Labels, req.Labels)
 	if made {
 		b.mu.Lock()
 		b.newWorkspaces[req.ID] = w.Name
@@ -243,19 +228,9 @@ func (b *dockerBackend) mounts(f *facts, spec backend.Spec) ([]mount.Mount, erro
 	return mounts, nil
 }
 
-// bindable refuses a directory of this host where the engine does not see it, or
-// sees another owner.
+// bindable refuses a directory of this host where it could not be bound.
 func (b *dockerBackend) bindable(f *facts, field string) error {
-	e := &backend.Error{Kind: backend.ErrUnsupported, Path: field, Hint: "leave it out: the sandbox gets a workspace of its own"}
-	switch {
-	case !f.local:
-		e.Message = fmt.Sprintf("the engine at %s does not see the directories of this host", b.address.Address)
-	case f.rootless || f.userns:
-		e.Message = "the engine maps users, and a directory of this host would belong to nobody in the sandbox"
-	default:
-		return nil
-	}
-	return e
+	return pluginsdk.EngineBindable(field, b.address.Address, f.local, f.rootless || f.userns)
 }
 
 func (b *dockerBackend) binds(f *facts) pluginsdk.EngineBinds {
@@ -275,7 +250,7 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		Labels:      labels,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
-	tmpfs, shm := pluginsdk.EngineMounts(spec, p.uid, p.gid, img.volumes)
+	tmpfs, shm := pluginsdk.EngineMounts(spec, img.volumes)
 	no := false
 	p.host = container.HostConfig{
 		AutoRemove:     true,
@@ -318,5 +293,5 @@ func tmpfsOptions(t pluginsdk.EngineTmpfs) string {
 	if t.Exec {
 		exec = "exec"
 	}
-	return fmt.Sprintf("rw,nosuid,nodev,%s,size=%d,mode=%s,uid=%d,gid=%d", exec, t.Size, t.Mode, t.UID, t.GID)
+	return fmt.Sprintf("rw,nosuid,nodev,%s,size=%d,mode=%s", exec, t.Size, t.Mode)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"path"
 	"time"
 
@@ -16,16 +15,6 @@ import (
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
-)
-
-const (
-	// guestDir is where the container that fills the guest's volume has it.
-	guestDir = "/guest"
-	// guestWhole is written last: where it is, the rest is whole.
-	guestWhole = "whole"
-	// fillTimeout is how long another process may take to fill the volume. One
-	// that takes longer was killed, and what it left is taken over.
-	fillTimeout = 2 * time.Minute
 )
 
 // placeGuest returns how the guest's program gets into a container made from
@@ -68,7 +57,7 @@ func (b *dockerBackend) fillGuestVolume(ctx context.Context, img *resolved, name
 		return b.failure(err, name)
 	}
 	if made.Labels[pluginsdk.LabelGuest] != sum {
-		return &backend.Error{Kind: backend.ErrConflict, Path: name, Message: "a volume of this name is there that deep did not make", Hint: "docker volume rm " + name}
+		return pluginsdk.EngineForeignObject("volume", name, "docker volume rm "+name)
 	}
 	filler, err := b.lockGuestVolume(ctx, img, name, labels)
 	if err != nil {
@@ -81,42 +70,43 @@ func (b *dockerBackend) fillGuestVolume(ctx context.Context, img *resolved, name
 			b.env.Log.Warn("cannot remove the container the guest was placed through", "container", filler, "error", err)
 		}
 	}()
-	_, err = b.api.ContainerStatPath(ctx, filler, path.Join(guestDir, guestWhole))
+	_, err = b.api.ContainerStatPath(ctx, filler, path.Join(pluginsdk.EngineFillDir, pluginsdk.EngineFillWhole))
 	switch {
 	case err == nil:
 		return nil
 	case !errdefs.IsNotFound(err):
 		return b.failure(err, name)
 	}
-	if err := b.put(ctx, filler, guestDir, func(w *tar.Writer) error { return writeGuest(w, file) }); err != nil {
+	if err := b.put(ctx, filler, pluginsdk.EngineFillDir, pluginsdk.EngineFill(file)); err != nil {
 		return b.failure(err, name)
 	}
-	return b.failure(b.put(ctx, filler, guestDir, func(w *tar.Writer) error {
-		return w.WriteHeader(&tar.Header{Name: guestWhole, Typeflag: tar.TypeReg, Mode: 0o444, ModTime: time.Now()})
-	}), name)
+	return b.failure(b.put(ctx, filler, pluginsdk.EngineFillDir, pluginsdk.EngineFilled), name)
 }
 
 // lockGuestVolume makes the container, waiting while another has it.
 func (b *dockerBackend) lockGuestVolume(ctx context.Context, img *resolved, name string, labels map[string]string) (string, error) {
+	lock := name + "-fill"
+	outlast, cancel := pluginsdk.EngineOutlast(ctx)
+	defer cancel()
 	for {
-		made, err := b.api.ContainerCreate(ctx,
+		made, err := b.api.ContainerCreate(outlast,
 			&container.Config{Image: img.id, Entrypoint: []string{"/never-started"}, Labels: labels},
-			&container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: name, Target: guestDir,
+			&container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: name, Target: pluginsdk.EngineFillDir,
 				VolumeOptions: &mount.VolumeOptions{NoCopy: true}}}},
-			nil, nil, name+"-fill")
+			nil, nil, lock)
 		switch {
 		case err == nil:
 			return made.ID, nil
 		case !errdefs.IsConflict(err):
 			return "", b.failure(err, name)
 		}
-		other, err := b.api.ContainerInspect(ctx, name+"-fill")
+		other, err := b.api.ContainerInspect(ctx, lock)
 		if err == nil {
 			created, parseErr := time.Parse(time.RFC3339Nano, other.Created)
 			switch {
 			case other.Config == nil || other.Config.Labels[pluginsdk.LabelGuest] == "":
-				return "", &backend.Error{Kind: backend.ErrConflict, Path: name + "-fill", Message: "a container of this name is there that deep did not make", Hint: "docker rm " + name + "-fill"}
-			case parseErr == nil && time.Since(created) > fillTimeout:
+				return "", pluginsdk.EngineForeignObject("container", lock, "docker rm "+lock)
+			case parseErr == nil && time.Since(created) > pluginsdk.EngineFillTimeout:
 				if err := b.remove(ctx, other.ID, name); err != nil {
 					return "", err
 				}
@@ -142,29 +132,5 @@ func (b *dockerBackend) put(ctx context.Context, engineID, dir string, write fun
 	}()
 	err := b.api.CopyToContainer(ctx, engineID, dir, r, container.CopyToContainerOptions{})
 	_ = r.Close()
-	return err
-}
-
-// writeGuest writes what EngineGuestDir holds: the program, and the directory
-// that a tmpfs covers.
-func writeGuest(w *tar.Writer, file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	run := &tar.Header{Name: path.Base(pluginsdk.EngineGuestRun) + "/", Typeflag: tar.TypeDir, Mode: 0o700, ModTime: time.Now()}
-	if err := w.WriteHeader(run); err != nil {
-		return err
-	}
-	program := &tar.Header{Name: path.Base(pluginsdk.EngineGuestPath), Typeflag: tar.TypeReg, Mode: 0o555, Size: info.Size(), ModTime: time.Now()}
-	if err := w.WriteHeader(program); err != nil {
-		return err
-	}
-	_, err = io.CopyN(w, f, info.Size())
 	return err
 }

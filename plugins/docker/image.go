@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -60,20 +58,6 @@ func (b *dockerBackend) resolve(ctx context.Context, f *facts, spec backend.Spec
 	return r, nil
 }
 
-// message is one line of the engine's answer to a pull.
-type message struct {
-	ID       string `json:"id"`
-	Status   string `json:"status"`
-	Progress *struct {
-		Current int64 `json:"current"`
-		Total   int64 `json:"total"`
-	} `json:"progressDetail"`
-	Error *struct {
-		Message string `json:"message"`
-	} `json:"errorDetail"`
-	ErrorText string `json:"error"`
-}
-
 // pull gets an image from its registry.
 func (b *dockerBackend) pull(ctx context.Context, name string, progress func(backend.Progress)) error {
 	named, err := reference.ParseDockerRef(name)
@@ -91,30 +75,10 @@ func (b *dockerBackend) pull(ctx context.Context, name string, progress func(bac
 	}
 	defer func() { _ = answer.Close() }()
 
-	report := pluginsdk.EnginePullProgress(progress)
-	lines := json.NewDecoder(answer)
-	for {
-		var m message
-		err := lines.Decode(&m)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			if ctx.Err() != nil {
-				return b.failure(ctx.Err(), named.String())
-			}
-			return &backend.Error{Kind: backend.ErrUnavailable, Path: named.String(), Message: "the engine's account of the pull broke off", Err: err}
-		case m.Error != nil:
-			return pluginsdk.EngineImageError(named.String(), m.Error.Message)
-		case m.ErrorText != "":
-			return pluginsdk.EngineImageError(named.String(), m.ErrorText)
-		}
-		var current, total int64
-		if m.Progress != nil {
-			current, total = m.Progress.Current, m.Progress.Total
-		}
-		report(m.ID, m.Status, current, total)
+	if err := pluginsdk.EnginePull(answer, named.String(), progress); err != nil {
+		return b.pullFailure(ctx, named.String(), err)
 	}
+	return nil
 }
 
 // pullFailure tells a pull that failed in the engine from an engine that is
@@ -123,7 +87,7 @@ func (b *dockerBackend) pullFailure(ctx context.Context, name string, err error)
 	switch {
 	case ctx.Err() != nil:
 		return b.failure(ctx.Err(), name)
-	case client.IsErrConnectionFailed(err):
+	case client.IsErrConnectionFailed(err), errors.As(err, new(*backend.Error)):
 		return b.failure(err, name)
 	}
 	return pluginsdk.EngineImageError(name, err.Error())

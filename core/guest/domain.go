@@ -1,0 +1,66 @@
+package guest
+
+import (
+	"time"
+)
+
+// A domain starts commands so that everything one of them starts can be found
+// and killed.
+type domain interface {
+	// name as guestv1.SetupReply has it.
+	name() string
+	// start runs a command. Its error is the errno of what failed.
+	start(cmd *command) (task, error)
+	// endAll sends everything that commands started SIGTERM, and SIGKILL when
+	// grace is over; it returns at once where nothing runs.
+	endAll(grace time.Duration)
+	close()
+}
+
+// command is what a domain needs to know. The descriptors are the command's
+// ends; they stay the caller's to close.
+type command struct {
+	program string
+	argv    []string
+	env     []string
+	dir     string
+	stdio   [3]uintptr
+}
+
+// A task is a command that was started and everything it started in turn.
+type task interface {
+	// done is closed when the command itself has ended, and ended is valid.
+	done() <-chan struct{}
+	ended() ended
+	// terminate sends SIGTERM to everything, once.
+	terminate()
+	// alive reports whether anything is left.
+	alive() bool
+	// kill sends SIGKILL until nothing is left, and returns then or, with false,
+	// when limit is over: a process in uninterruptible sleep cannot be killed.
+	kill(limit time.Duration) bool
+}
+
+// stop ends a task: SIGTERM, grace, SIGKILL. It returns when nothing is left,
+// or could not be killed within unkillable.
+func stop(t task, grace time.Duration) bool {
+	if grace > 0 {
+		t.terminate()
+		// Asking costs a pass over /proc, so it is done less and less often.
+		for end, wait := time.Now().Add(grace), time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+			left := time.Until(end)
+			if left <= 0 {
+				break
+			}
+			time.Sleep(min(wait, left))
+			if !t.alive() {
+				return true
+			}
+		}
+	}
+	return t.kill(unkillable)
+}
+
+// unkillable is how long a result waits for processes that do not die of
+// SIGKILL: it is due 250 ms after the grace.
+const unkillable = 150 * time.Millisecond

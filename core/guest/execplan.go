@@ -1,0 +1,79 @@
+package guest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+const (
+	shell    = "/bin/sh"
+	maxGrace = time.Hour
+)
+
+// plan is a request that means something, with every default filled in.
+type plan struct {
+	id      string
+	argv    []string
+	shell   bool
+	env     []string
+	path    string // PATH of the command
+	dir     string
+	timeout time.Duration
+	grace   time.Duration
+}
+
+func (s *Sandbox) plan(req *backend.ExecRequest) (*plan, error) {
+	invalid := func(about, message string) error {
+		return &backend.Error{Kind: backend.ErrInvalid, Op: "exec", Path: about, Message: message}
+	}
+	p := &plan{id: req.ID, argv: req.Argv, timeout: req.Timeout, grace: backend.DefaultGrace}
+	if p.id == "" {
+		p.id = backend.NewID()
+	}
+	if !backend.ValidID(p.id) {
+		return nil, invalid(p.id, "no id of an exec")
+	}
+	switch {
+	case len(req.Argv) > 0 && req.Shell != "":
+		return nil, invalid("", "both argv and a shell command")
+	case req.Shell != "":
+		p.argv, p.shell = []string{shell, "-c", req.Shell}, true
+	case len(req.Argv) == 0:
+		return nil, invalid("", "neither argv nor a shell command")
+	case req.Argv[0] == "":
+		return nil, invalid("", "the program's name is empty")
+	}
+	for _, arg := range p.argv {
+		if strings.IndexByte(arg, 0) >= 0 {
+			return nil, invalid("", "an argument cannot hold a NUL")
+		}
+	}
+	for k, v := range req.Env {
+		if err := checkVariable(k, v); err != nil {
+			return nil, failed("exec", "", err)
+		}
+	}
+	switch {
+	case req.Timeout < 0:
+		return nil, invalid("", "negative timeout")
+	case req.Timeout == 0:
+		p.timeout = s.timeout
+	}
+	if req.Grace != nil {
+		if p.grace = *req.Grace; p.grace < 0 || p.grace > maxGrace {
+			return nil, invalid("", "a grace must be between 0 and one hour")
+		}
+	}
+	if req.OutputLimit < 0 {
+		return nil, invalid("", "negative output limit")
+	}
+	dir, err := s.absOrWorkspace(req.Dir)
+	if err != nil {
+		return nil, failed("exec", req.Dir, err)
+	}
+	p.dir = dir
+	p.env, p.path = withEnv(s.env, req.Env)
+	return p, nil
+}

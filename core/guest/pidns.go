@@ -1,0 +1,172 @@
+package guest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
+)
+
+// pidnsDomain gives each command a PID namespace of its own, for a guest that
+// has no other uid than that of the commands. It needs CAP_SYS_ADMIN in the
+// guest's user namespace. Package nsinit is what runs in it first.
+type pidnsDomain struct {
+	reaper *reaper
+
+	mu    sync.Mutex
+	tasks map[*pidnsTask]bool // whose namespace is not known to be gone
+}
+
+// newPIDNSDomain checks that namespaces can be had by making one.
+func newPIDNSDomain(r *reaper) (*pidnsDomain, error) {
+	d := &pidnsDomain{reaper: r, tasks: map[*pidnsTask]bool{}}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = null.Close() }()
+	fd := null.Fd()
+	t, err := d.start(&command{program: "/", argv: []string{"probe"}, dir: "/", stdio: [3]uintptr{fd, fd, fd}})
+	if err == nil {
+		t.kill(unkillable)
+		return nil, errors.New("a directory could be executed")
+	}
+	if !errors.Is(err, unix.EACCES) {
+		return nil, fmt.Errorf("make a nested PID namespace: %w", err)
+	}
+	return d, nil
+}
+
+func (*pidnsDomain) name() string { return "pidns" }
+
+func (d *pidnsDomain) start(cmd *command) (task, error) {
+	spec, err := nsinit.Spec{Program: cmd.program, Dir: cmd.dir, Argv: cmd.argv, Env: cmd.env}.File()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = spec.Close() }()
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(pipe[0], true); err != nil {
+		return nil, err
+	}
+	reports := os.NewFile(uintptr(pipe[0]), "reports")
+
+	first, err := d.reaper.start(func() (int, error) {
+		return syscall.ForkExec("/proc/self/exe", []string{nsinit.Name}, &syscall.ProcAttr{
+			Dir: "/", Env: []string{"GOTRACEBACK=none"},
+			Files: []uintptr{cmd.stdio[0], cmd.stdio[1], cmd.stdio[2], spec.Fd(), uintptr(pipe[1])},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS},
+		})
+	})
+	_ = unix.Close(pipe[1])
+	if err != nil {
+		_ = reports.Close()
+		return nil, err
+	}
+	t := &pidnsTask{domain: d, first: first, finished: make(chan struct{})}
+	lines := bufio.NewReaderSize(reports, 128)
+	r, err := nextReport(lines)
+	if err == nil && r.Failed != 0 {
+		err = r.Failed
+	}
+	if err != nil {
+		_ = reports.Close()
+		t.kill(unkillable)
+		return nil, err
+	}
+	d.mu.Lock()
+	d.tasks[t] = true
+	d.mu.Unlock()
+	go t.follow(reports, lines)
+	return t, nil
+}
+
+func nextReport(lines *bufio.Reader) (nsinit.Report, error) {
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		return nsinit.Report{}, err
+	}
+	return nsinit.ParseReport(line)
+}
+
+func (d *pidnsDomain) endAll(grace time.Duration) {
+	d.mu.Lock()
+	var all []*pidnsTask
+	for t := range d.tasks {
+		all = append(all, t)
+	}
+	d.mu.Unlock()
+	var ended sync.WaitGroup
+	for _, t := range all {
+		ended.Go(func() { stop(t, grace) })
+	}
+	ended.Wait()
+}
+
+func (*pidnsDomain) close() {}
+
+// pidnsTask is a command of a pidnsDomain.
+type pidnsTask struct {
+	domain *pidnsDomain
+	// first is the namespace's first process.
+	first    *child
+	finished chan struct{}
+	end      ended
+}
+
+// follow waits for the end of the command, then for that of the namespace.
+func (t *pidnsTask) follow(reports *os.File, lines *bufio.Reader) {
+	r, err := nextReport(lines)
+	_ = reports.Close()
+	if err == nil && r.Ended {
+		t.end = ended{status: r.Status, usage: r.Usage, at: time.Now()}
+	} else {
+		// The first process died with no report, and with it, by SIGKILL, the rest.
+		<-t.first.done
+		t.end = t.first.end
+		t.end.status = unix.WaitStatus(unix.SIGKILL)
+	}
+	close(t.finished)
+	<-t.first.done
+	t.domain.mu.Lock()
+	delete(t.domain.tasks, t)
+	t.domain.mu.Unlock()
+}
+
+func (t *pidnsTask) done() <-chan struct{} { return t.finished }
+func (t *pidnsTask) ended() ended          { return t.end }
+
+// terminate asks the first process to pass SIGTERM on; for itself it takes none.
+func (t *pidnsTask) terminate() { t.domain.reaper.signal(t.first, unix.SIGTERM) }
+
+func (t *pidnsTask) alive() bool {
+	select {
+	case <-t.first.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill kills the first process: the kernel kills the rest before it lets that
+// one be reaped. What sleeps uninterruptibly cannot be told from what is slow to
+// die here, so it waits long rather than leave something alive.
+func (t *pidnsTask) kill(time.Duration) bool {
+	t.domain.reaper.signal(t.first, unix.SIGKILL)
+	select {
+	case <-t.first.done:
+		return true
+	case <-time.After(stubborn):
+		return false
+	}
+}

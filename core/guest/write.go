@@ -1,0 +1,247 @@
+package guest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// writeBuffer is how much content is taken and written at once.
+const writeBuffer = 64 << 10
+
+var writeBuffers = sync.Pool{New: func() any { return new([writeBuffer]byte) }}
+
+// WriteFile implements backend.Sandbox.
+//
+// A file with several names (hard links) is replaced under this one; the others
+// keep the old content. A file that is mounted by itself cannot be replaced and
+// is ErrUnsupported. Killed half way, the guest leaves a file ".deep-….tmp".
+func (s *Sandbox) WriteFile(ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
+	reply, err := s.writeFile(ctx, req)
+	return reply, failed("write file", req.Path, err)
+}
+
+func (s *Sandbox) writeFile(ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
+	path, err := s.abs(req.Path)
+	if err != nil {
+		return nil, err
+	}
+	mode := req.Mode
+	switch {
+	case mode == 0:
+		mode = 0o644
+	case mode&^0o777 != 0:
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits", mode)}
+	}
+	content := req.Content
+	if content == nil {
+		content = strings.NewReader("")
+	}
+	buf := writeBuffers.Get().(*[writeBuffer]byte)
+	defer writeBuffers.Put(buf)
+
+	// The first piece is taken before anything is touched: most files are no
+	// longer, and are then written in one visit to a thread.
+	n, ended, err := fillFrom(content, buf[:])
+	if err != nil {
+		return nil, err
+	}
+	var r *replacement
+	err = s.files.do(ctx, func() error {
+		t, err := findTarget(path, true)
+		if err != nil {
+			return err
+		}
+		r, err = replace(t, mode)
+		if err != nil {
+			t.close()
+			return err
+		}
+		return r.write(buf[:n])
+	})
+	if r != nil {
+		defer func() { _ = s.files.doAnyway(r.discard) }()
+	}
+	for err == nil && !ended {
+		if n, ended, err = fillFrom(content, buf[:]); err == nil {
+			err = s.files.do(ctx, func() error { return r.write(buf[:n]) })
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.locks.lock(ctx, r.target.key)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.files.do(ctx, r.commit); err != nil {
+		return nil, err
+	}
+	return &backend.WriteFileReply{Size: r.size, SHA256: hexSum(r.sum), Created: r.target.old == nil}, nil
+}
+
+// fillFrom reads until buf is full or r has ended.
+func fillFrom(r io.Reader, buf []byte) (n int, ended bool, err error) {
+	for n < len(buf) {
+		m, err := r.Read(buf[n:])
+		n += m
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
+}
+
+// replacement is a file that will take the place of another, or of none. Its
+// methods are for one thread with the user's rights at a time.
+type replacement struct {
+	target *target
+	tmp    string // "" once it is in place or removed
+	fd     int
+	size   int64
+	sum    hash.Hash
+}
+
+// replace begins a file in the place of t, which it owns if there is no error.
+func replace(t *target, mode uint32) (*replacement, error) {
+	if t.old != nil {
+		if err := mayReplace(t); err != nil {
+			return nil, err
+		}
+		// A write clears setuid and setgid, and so does this.
+		mode = t.old.Mode & 0o1777
+	}
+	r := &replacement{target: t, sum: sha256.New(), tmp: ".deep-" + rand.Text()[:16] + ".tmp"}
+	var err error
+	// Nobody else reads it before it is whole.
+	r.fd, err = openAt(t.dir, r.tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.adopt(mode); err != nil {
+		r.target = nil // stays the caller's
+		_ = unix.Unlinkat(t.dir, r.tmp, 0)
+		_ = unix.Close(r.fd)
+		return nil, err
+	}
+	return r, nil
+}
+
+// adopt gives the new file mode and group of the old one.
+func (r *replacement) adopt(mode uint32) error {
+	if old := r.target.old; old != nil {
+		var st unix.Stat_t
+		if err := unix.Fstat(r.fd, &st); err != nil {
+			return err
+		}
+		if st.Uid != old.Uid {
+			return &backend.Error{Kind: backend.ErrPermission,
+				Message: fmt.Sprintf("it belongs to uid %d, and replacing it would change that", old.Uid),
+				Hint:    "remove it and write it anew, or change its owner outside of the sandbox"}
+		}
+		if st.Gid != old.Gid {
+			if err := unix.Fchown(r.fd, -1, int(old.Gid)); err != nil {
+				return &backend.Error{Kind: backend.ErrPermission,
+					Message: fmt.Sprintf("it belongs to group %d, and replacing it would change that", old.Gid),
+					Hint:    "change its group, or remove it and write it anew"}
+			}
+		}
+	}
+	return unix.Fchmod(r.fd, mode)
+}
+
+// mayReplace refuses what could not be written in place either: a rename asks
+// only the directory.
+func mayReplace(t *target) error {
+	if err := mustBeRegular(t.old); err != nil {
+		return err
+	}
+	at, err := openAt(t.dir, t.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(at) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return err
+	}
+	if err := mustBeRegular(&st); err != nil {
+		return err
+	}
+	if err := notOurs(at, &st); err != nil {
+		return err
+	}
+	fd, err := reopen(at, unix.O_WRONLY)
+	switch err {
+	case nil:
+		return unix.Close(fd)
+	case unix.ETXTBSY:
+		return nil // a program that runs; it keeps its old file
+	case unix.EACCES:
+		return &backend.Error{Kind: backend.ErrPermission, Message: "the file may not be written",
+			Hint: "look at its owner and mode; a command can chmod what is the user's"}
+	}
+	return err
+}
+
+func (r *replacement) write(p []byte) error {
+	_, _ = r.sum.Write(p) // never fails
+	r.size += int64(len(p))
+	for len(p) > 0 {
+		n, err := unix.Write(r.fd, p)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// commit puts the file in place, for good: on disk when it returns.
+func (r *replacement) commit() error {
+	if err := unix.Fsync(r.fd); err != nil {
+		return err
+	}
+	if err := unix.Renameat(r.target.dir, r.tmp, r.target.dir, r.target.name); err != nil {
+		return err
+	}
+	r.tmp = ""
+	dir, err := openAt(r.target.dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		if err == unix.EACCES {
+			return nil // a directory that may be written and not read cannot be synced
+		}
+		return err
+	}
+	defer func() { _ = unix.Close(dir) }()
+	if err := unix.Fsync(dir); err != nil && err != unix.EINVAL { // EINVAL: it cannot be
+		return err
+	}
+	return nil
+}
+
+// discard frees everything, and removes the file unless it is in place.
+func (r *replacement) discard() error {
+	if r.tmp != "" {
+		_ = unix.Unlinkat(r.target.dir, r.tmp, 0)
+	}
+	_ = unix.Close(r.fd)
+	r.target.close()
+	return nil
+}

@@ -108,7 +108,7 @@ func (r *run) call(ctx context.Context, o *OpenCall) error {
 		return err
 	}
 	answer, err := r.tools.Call(ctx, o.Tool, json.RawMessage(o.Arguments))
-	e := Event{Type: EventAnswer, Call: &o.Call, Text: answer.Text, Failed: answer.Failed, Truncated: answer.Truncated, Exec: answer.Exec}
+	e := Event{Type: EventAnswer, Call: &o.Call, Text: answer.Text, Failed: answer.Failed, Truncated: answer.Truncated, Exec: execOf(answer.Exec)}
 	if err != nil {
 		e.Failed = true
 		e.Text = "Interrupted: this did not come to its end, and what it did until then is unknown."

@@ -12,9 +12,10 @@ type EventType string
 const (
 	EventTurn     EventType = "turn"     // Turn: the model is asked
 	EventText     EventType = "text"     // Text: a piece of its answer
-	EventRetry    EventType = "retry"    // Text: why it is asked again
-	EventMessage  EventType = "message"  // Text: a whole answer, Usage
+	EventRetry    EventType = "retry"    // Text: why it is asked again; Retry
+	EventMessage  EventType = "message"  // Text: a whole answer; Usage of this turn
 	EventCall     EventType = "call"     // Call: a tool is about to run
+	EventAsk      EventType = "ask"      // Calls: they need a decision
 	EventApproval EventType = "approval" // Call, Decision: somebody decided
 	EventAnswer   EventType = "answer"   // Call, Text, Failed, Truncated, Exec
 	EventPlan     EventType = "plan"     // Todos
@@ -23,15 +24,47 @@ const (
 
 // Event is something that happened. Its JSON is one line of `deep run --json`.
 type Event struct {
-	Type      EventType           `json:"type"`
-	Turn      int                 `json:"turn,omitempty"`
-	Text      string              `json:"text,omitempty"`
-	Call      *Call               `json:"call,omitempty"`
-	Decision  *Decision           `json:"decision,omitempty"`
-	Failed    bool                `json:"failed,omitempty"`
-	Truncated bool                `json:"truncated,omitempty"`
-	Exec      *backend.ExecResult `json:"exec,omitempty"`
-	Usage     *Usage              `json:"usage,omitempty"`
-	Todos     []tools.Todo        `json:"todos,omitempty"`
-	Result    *Result             `json:"result,omitempty"`
+	Type      EventType    `json:"type"`
+	Turn      int          `json:"turn,omitempty"`
+	Text      string       `json:"text,omitempty"`
+	Retry     *Retry       `json:"retry,omitempty"`
+	Call      *Call        `json:"call,omitempty"`
+	Calls     []Call       `json:"calls,omitempty"`
+	Decision  *Decision    `json:"decision,omitempty"`
+	Failed    bool         `json:"failed,omitempty"`
+	Truncated bool         `json:"truncated,omitempty"`
+	Exec      *Exec        `json:"exec,omitempty"`
+	Usage     *Usage       `json:"usage,omitempty"`
+	Todos     []tools.Todo `json:"todos,omitempty"`
+	Result    *Result      `json:"result,omitempty"`
+}
+
+// Retry tells that asking the model failed, and that it is asked again.
+type Retry struct {
+	// Try is the one that failed, counted from 1, of MaxTries.
+	Try      int `json:"try"`
+	MaxTries int `json:"max_tries"`
+	// WaitMS is the time until the next, in milliseconds.
+	WaitMS int64 `json:"wait_ms"`
+}
+
+// Exec is how a command ended; see backend.ExecResult.
+type Exec struct {
+	ID         string          `json:"id"`
+	Outcome    backend.Outcome `json:"outcome"`
+	ExitCode   int             `json:"exit_code"`
+	Signal     int             `json:"signal,omitempty"`
+	StartError string          `json:"start_error,omitempty"`
+	DurationMS int64           `json:"duration_ms"`
+	Degraded   []string        `json:"degraded,omitempty"`
+}
+
+func execOf(r *backend.ExecResult) *Exec {
+	if r == nil {
+		return nil
+	}
+	return &Exec{
+		ID: r.ID, Outcome: r.Outcome, ExitCode: r.ExitCode, Signal: r.Signal, StartError: r.StartError,
+		DurationMS: r.Duration.Milliseconds(), Degraded: r.Degraded,
+	}
 }

@@ -20,13 +20,14 @@ type Result struct {
 	Status Status `json:"status"`
 	// Reason in words, for every status but StatusCompleted.
 	Reason string `json:"reason,omitempty"`
-	// Output is the model's last word.
+	// Output is the model's last word; with ErrLength and ErrFiltered, the part of
+	// it that came.
 	Output string `json:"output,omitempty"`
 	// Pending calls, for StatusWaiting.
 	Pending []Call `json:"pending,omitempty"`
 	Usage   Usage  `json:"usage"`
 	Turns   int    `json:"turns"`
-	// ToolCalls that were answered.
+	// ToolCalls that were answered by a tool, or denied.
 	ToolCalls int          `json:"tool_calls"`
 	Todos     []tools.Todo `json:"todos,omitempty"`
 	// State to go on from, with the transcript.

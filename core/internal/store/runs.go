@@ -67,12 +67,20 @@ func nonNil(b []byte) []byte {
 func (s *Store) SaveRun(ctx context.Context, id, owner, status string, state []byte) error {
 	res, err := s.db.ExecContext(ctx, "UPDATE runs SET status = ?, state = ?, updated = ? WHERE id = ? AND owner = ?",
 		status, nonNil(state), time.Now().UnixNano(), id, owner)
+	return s.changed("save run", id, res, err)
+}
+
+// changed makes an error of a statement that found no run of the owner's.
+func (s *Store) changed(op, id string, res sql.Result, err error) error {
 	if err != nil {
-		return s.wrap("save run", err)
+		return s.wrap(op, err)
 	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(&backend.Error{Kind: backend.ErrConflict, Op: "save run", Path: id,
-			Message: "another process has taken it over, or removed it"}, err)
+	n, err := res.RowsAffected()
+	if err != nil {
+		return s.wrap(op, err)
+	}
+	if n == 0 {
+		return &backend.Error{Kind: backend.ErrConflict, Op: op, Path: id, Message: "another process has taken it over, or removed it"}
 	}
 	return nil
 }
@@ -118,10 +126,11 @@ func (s *Store) wrapNil(op string, err error) error {
 	return s.wrap(op, err)
 }
 
-// DeleteRun removes a run. What is not there is no error.
-func (s *Store) DeleteRun(ctx context.Context, id string) error {
-	_, err := s.db.ExecContext(ctx, "DELETE FROM runs WHERE id = ?", id)
-	return s.wrapNil("delete run", err)
+// DeleteRun removes a run that owner has claimed; ErrConflict if another has, or
+// if there is none. Claim it first, and then remove what belongs to it.
+func (s *Store) DeleteRun(ctx context.Context, id, owner string) error {
+	res, err := s.db.ExecContext(ctx, "DELETE FROM runs WHERE id = ? AND owner = ?", id, owner)
+	return s.changed("delete run", id, res, err)
 }
 
 // Claim makes owner the one who works on a run and returns it as it then is. A

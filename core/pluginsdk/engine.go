@@ -47,6 +47,15 @@ func EngineCaps() []string { return []string{"SETUID", "SETGID", "KILL"} }
 // is made by the image's id, since what a tag means can change in between.
 const LabelImage = "deep.image"
 
+// LabelStopped marks what stands for a sandbox that was stopped: a container that
+// is never started, has the name and labels of the one that ran, and holds on to
+// its workspace. The one that ran is gone, as it always is when its guest ends.
+const LabelStopped = "deep.stopped"
+
+// EngineNeverStarted is the command of a container that exists only to hold
+// volumes.
+func EngineNeverStarted() []string { return []string{EngineGuestDir + "/never-started"} }
+
 // EngineContainer is the name of the container of sandbox id. It derives from
 // the id, so that the engine itself refuses a second one.
 func EngineContainer(id string) string { return "deep-" + id }
@@ -114,6 +123,9 @@ func EngineLimits(local bool) []EngineLimit {
 	}
 	return limits
 }
+
+// EngineEnv is the environment of the guest, over the image's.
+func EngineEnv() map[string]string { return map[string]string{"DEEP_HOME": EngineHome} }
 
 // EngineHome is the home directory of the sandbox user, a tmpfs.
 const EngineHome = "/home/deep"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -246,6 +247,7 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		Image:       img.id,
 		User:        pluginsdk.EngineUser,
 		Entrypoint:  pluginsdk.EngineServe(),
+		Env:         environ(pluginsdk.EngineEnv()),
 		WorkingDir:  "/",
 		Labels:      labels,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
@@ -286,6 +288,14 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	for _, l := range pluginsdk.EngineLimits(f.local) {
 		p.host.Ulimits = append(p.host.Ulimits, &units.Ulimit{Name: l.Name, Soft: l.Value, Hard: l.Value})
 	}
+}
+
+func environ(env map[string]string) []string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, k+"="+env[k])
+	}
+	return list
 }
 
 func tmpfsOptions(t pluginsdk.EngineTmpfs) string {

@@ -90,7 +90,7 @@ func (b *dockerBackend) lockGuestVolume(ctx context.Context, img *resolved, name
 	defer cancel()
 	for {
 		made, err := b.api.ContainerCreate(outlast,
-			&container.Config{Image: img.id, Entrypoint: []string{"/never-started"}, Labels: labels},
+			&container.Config{Image: img.id, Entrypoint: pluginsdk.EngineNeverStarted(), Labels: labels},
 			&container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: name, Target: pluginsdk.EngineFillDir,
 				VolumeOptions: &mount.VolumeOptions{NoCopy: true}}}},
 			nil, nil, lock)

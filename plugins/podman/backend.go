@@ -122,38 +122,44 @@ func (b *podmanBackend) list(ctx context.Context, label string) ([]types.ListCon
 	return list, b.failure(err, "")
 }
 
-// find returns the container of a sandbox, in whatever state; nil if there is
-// none. It is found by its labels alone: a name proves nothing.
+// findAll returns the containers of a sandbox, in whatever state: one, but for
+// the moment in which it is being stopped. They are found by their labels alone:
+// a name proves nothing.
+func (b *podmanBackend) findAll(ctx context.Context, id string) ([]types.ListContainer, error) {
+	return b.list(ctx, pluginsdk.LabelSandbox+"="+id)
+}
+
+// find returns the container of a sandbox, nil if there is none.
 func (b *podmanBackend) find(ctx context.Context, id string) (*types.ListContainer, error) {
-	list, err := b.list(ctx, pluginsdk.LabelSandbox+"="+id)
+	list, err := b.findAll(ctx, id)
 	if err != nil || len(list) == 0 {
 		return nil, err
+	}
+	for i := range list {
+		if list[i].Labels[pluginsdk.LabelStopped] == "" {
+			return &list[i], nil
+		}
 	}
 	return &list[0], nil
 }
 
-// findOurs is find for a call that removes: what has the name of a sandbox but
-// not its labels is somebody else's and an ErrConflict.
-func (b *podmanBackend) findOurs(ctx context.Context, id string) (*types.ListContainer, error) {
-	found, err := b.find(ctx, id)
-	if err != nil || found != nil {
-		return found, err
-	}
+// refuseForeign is an ErrConflict if there is a container with the name of a
+// sandbox that has not its labels.
+func (b *podmanBackend) refuseForeign(ctx context.Context, id string) error {
 	api, err := b.api(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	foreign, err := containers.Inspect(api, pluginsdk.EngineContainer(id), nil)
+	found, err := containers.Inspect(api, pluginsdk.EngineContainer(id), nil)
 	switch {
 	case notFound(err):
-		return nil, nil
+		return nil
 	case err != nil:
-		return nil, b.failure(err, id)
-	case foreign.Config != nil && foreign.Config.Labels[pluginsdk.LabelSandbox] == id:
-		// It came into being between the two questions.
-		return b.find(ctx, id)
+		return b.failure(err, id)
+	case found.Config != nil && found.Config.Labels[pluginsdk.LabelSandbox] == id:
+		return nil
 	}
-	return nil, pluginsdk.EngineForeign(id)
+	return pluginsdk.EngineForeign(id)
 }
 
 func infoOf(c *types.ListContainer) backend.SandboxInfo {
@@ -164,6 +170,9 @@ func infoOf(c *types.ListContainer) backend.SandboxInfo {
 	info.Image = c.Labels[pluginsdk.LabelImage]
 	info.EngineID = c.ID
 	info.State = stateOf(c.State)
+	if c.Labels[pluginsdk.LabelStopped] != "" {
+		info.State = backend.StateStopped
+	}
 	return info
 }
 
@@ -179,31 +188,21 @@ func stateOf(state string) backend.SandboxState {
 	return backend.StateStopped // exited, stopped, stopping, removing, unknown
 }
 
-// Stop implements pluginsdk.Provisioner. The container removes itself as it
-// ends; a kept workspace stays.
-func (b *podmanBackend) Stop(ctx context.Context, req *backend.StopRequest) error {
-	found, err := b.findOurs(ctx, req.ID)
-	switch {
-	case err != nil:
-		return err
-	case found == nil:
-		return nil // it was stopped before
-	}
-	return b.remove(ctx, found.ID, req.ID)
-}
-
 // Destroy implements pluginsdk.Provisioner.
 func (b *podmanBackend) Destroy(ctx context.Context, req *backend.DestroyRequest) error {
-	found, err := b.findOurs(ctx, req.ID)
+	if err := b.refuseForeign(ctx, req.ID); err != nil {
+		return err
+	}
+	found, err := b.findAll(ctx, req.ID)
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	workspace := b.newWorkspaces[req.ID]
 	b.mu.Unlock()
-	if found != nil {
-		workspace = found.Labels[pluginsdk.LabelWorkspace]
-		if err := b.remove(ctx, found.ID, req.ID); err != nil {
+	for _, c := range found {
+		workspace = c.Labels[pluginsdk.LabelWorkspace]
+		if err := b.remove(ctx, c.ID, req.ID); err != nil {
 			return err
 		}
 	}

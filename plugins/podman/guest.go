@@ -99,7 +99,7 @@ func (b *podmanBackend) lockGuestVolume(api context.Context, img *resolved, name
 	defer cancel()
 	for missed := 0; ; {
 		s := specgen.NewSpecGenerator(img.id, false)
-		s.Name, s.Labels, s.Entrypoint = lock, labels, []string{"/never-started"}
+		s.Name, s.Labels, s.Entrypoint = lock, labels, pluginsdk.EngineNeverStarted()
 		s.NetNS = specgen.Namespace{NSMode: specgen.NoNetwork}
 		s.Volumes = []*specgen.NamedVolume{{Name: name, Dest: pluginsdk.EngineFillDir, Options: []string{"nocopy"}}}
 		made, err := containers.CreateWithSpec(outlast, s, nil)

@@ -1,10 +1,12 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,6 +128,7 @@ func TestPluginFrozen(t *testing.T) {
 	p, _, _ := launch(t, "engine")
 	pid := p.PID()
 	kill(t, pid, syscall.SIGSTOP)
+	plugintest.Eventually(t, "every thread has stopped", func() bool { return stopped(pid) })
 	_, err := p.Check(t.Context())
 	var crash *backend.CrashError
 	if !errors.As(err, &crash) || !strings.Contains(crash.Reason, "stopped answering") {
@@ -137,6 +140,19 @@ func TestPluginFrozen(t *testing.T) {
 	if _, err := p.Check(t.Context()); err != nil {
 		t.Errorf("the next call: %v", err)
 	}
+}
+
+// stopped reports whether all threads of a process are stopped.
+func stopped(pid int) bool {
+	stats, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat")
+	for _, name := range stats {
+		stat, _ := os.ReadFile(name)
+		_, rest, _ := bytes.Cut(stat, []byte(") "))
+		if !bytes.HasPrefix(rest, []byte("T")) {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 func TestSandboxGoneWithThePlugin(t *testing.T) {

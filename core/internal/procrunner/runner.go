@@ -101,10 +101,13 @@ func (r *Runner) Start(context.Context) error {
 		closeAll(stdin.w, stdout.r, stderr.r)
 		return r.cfg.Program.explain(err)
 	}
+	r.lifeline = stdin.w
 	r.mu.Lock()
 	r.process = process
+	if r.killed {
+		r.signal() // while it was being started
+	}
 	r.mu.Unlock()
-	r.lifeline = stdin.w
 
 	var readers sync.WaitGroup
 	readers.Go(func() { r.readStdout(stdout.r) })
@@ -239,15 +242,14 @@ func (r *Runner) readStderr(stderr *os.File) {
 }
 
 // Kill implements runner.AttachedRunner: it kills the process group and waits
-// until the process is reaped, or ctx ends.
+// until the process is reaped, or ctx ends. One that has not been started yet is
+// killed as soon as it is.
 func (r *Runner) Kill(ctx context.Context) error {
 	r.mu.Lock()
 	started := r.process != nil
-	if started && !r.reaped {
+	if !r.reaped {
 		r.killed = true
-		_ = unix.Kill(-r.process.Pid, unix.SIGKILL)
-		// By its pidfd too: a plugin may have changed its group.
-		_ = r.process.Kill()
+		r.signal()
 	}
 	r.mu.Unlock()
 	if !started {
@@ -259,6 +261,16 @@ func (r *Runner) Kill(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("plugin process %s does not end: %w", r.ID(), ctx.Err())
 	}
+}
+
+// signal kills the process and its group. Call with mu held, before it is reaped.
+func (r *Runner) signal() {
+	if r.process == nil {
+		return
+	}
+	_ = unix.Kill(-r.process.Pid, unix.SIGKILL)
+	// By its pidfd too: a plugin may have changed its group.
+	_ = r.process.Kill()
 }
 
 // LetGo closes the lifeline: to the plugin the host is gone.

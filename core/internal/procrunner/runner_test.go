@@ -285,6 +285,22 @@ func TestKillOfAStoppedProcess(t *testing.T) {
 	}
 }
 
+func TestKillBeforeStart(t *testing.T) {
+	r := New(Config{
+		Program: self(t), Env: []string{childKey + "=hang"},
+		Accept: func(string) error { return nil }, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err := r.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(t, r); err == nil || r.EndedByItself() {
+		t.Errorf("it ended with %v, by itself: %v", err, r.EndedByItself())
+	}
+}
+
 // The group goes with its leader, and one that left it and holds the pipes does
 // not keep us waiting.
 func TestGrandchildren(t *testing.T) {

@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
-
-	"github.com/deep-sandbox/deep/core/internal/llm"
 )
 
 // sideBySide bounds how many calls of a turn run at once.
@@ -17,29 +17,64 @@ const sideBySide = 4
 // readers change nothing, so that their order does not matter.
 var readers = []string{"ls", "read_file", "glob", "grep", "read_todos"}
 
-// settleCalls sees to it that every open call has its answer: decisions first,
-// then the calls in their order. Nothing of a turn runs before all of it is
-// decided, so that the order is the model's.
+// settleCalls sees to it that every open call has its answer. What stands before
+// the first that needs a decision runs first, so that who decides can look at it;
+// nothing after it does until all are decided, so that the order is the model's.
 func (r *run) settleCalls(ctx context.Context) error {
-	if len(r.state.Open) == 0 {
+	open := r.state.Open
+	if len(open) == 0 {
 		return nil
+	}
+	if err := r.enoughCalls(); err != nil {
+		return err
+	}
+	first := slices.IndexFunc(open, func(o OpenCall) bool { return o.Asks })
+	if first < 0 {
+		first = len(open)
+	}
+	if err := r.callAll(ctx, open[:first]); err != nil {
+		return err
 	}
 	if err := r.decide(ctx); err != nil {
 		return err
 	}
-	open := r.state.Open
-	for i := 0; i < len(open); {
-		n := 1
-		for n < sideBySide && i+n < len(open) && reads(open[i:i+n+1]) {
-			n++
-		}
-		if err := r.callAll(ctx, open[i:i+n]); err != nil {
-			return err
-		}
-		i += n
+	if err := r.callAll(ctx, open[first:]); err != nil {
+		return err
+	}
+	for i := range open {
+		r.watchRepeats(&open[i])
 	}
 	r.answered()
 	return r.save(ctx)
+}
+
+// enoughCalls ends a run whose open calls go over the limit, before any runs.
+func (r *run) enoughCalls() error {
+	limit, want := r.config.Limits.ToolCalls, r.state.ToolCalls
+	for _, o := range r.state.Open {
+		if o.Answer == nil {
+			want++
+		}
+	}
+	if limit > 0 && want > limit {
+		return over("the limit of %s was reached", count(limit, "tool call"))
+	}
+	return nil
+}
+
+// callAll runs calls in their order, neighbours that only read side by side.
+func (r *run) callAll(ctx context.Context, calls []OpenCall) error {
+	for len(calls) > 0 {
+		n := 1
+		for n < sideBySide && n < len(calls) && reads(calls[:n+1]) {
+			n++
+		}
+		if err := r.callBatch(ctx, calls[:n]); err != nil {
+			return err
+		}
+		calls = calls[n:]
+	}
+	return nil
 }
 
 // reads reports whether all calls only read.
@@ -47,34 +82,8 @@ func reads(calls []OpenCall) bool {
 	return !slices.ContainsFunc(calls, func(o OpenCall) bool { return !slices.Contains(readers, o.Tool) })
 }
 
-// decide asks for what is not decided yet.
-func (r *run) decide(ctx context.Context) error {
-	pending := r.state.Pending()
-	if len(pending) > 0 && r.config.Approve != nil {
-		decisions, err := r.config.Approve(ctx, pending)
-		if err != nil {
-			return err
-		}
-		if err := r.state.Decide(decisions); err != nil {
-			return err
-		}
-		if err := r.save(ctx); err != nil {
-			return err
-		}
-	}
-	for i := range r.state.Open {
-		if o := &r.state.Open[i]; o.Decision != nil && o.Answer == nil {
-			r.emit(Event{Type: EventApproval, Call: &o.Call, Decision: o.Decision})
-		}
-	}
-	if n := len(r.state.Pending()); n > 0 {
-		return &stop{StatusWaiting, "it waits for a decision on its calls"}
-	}
-	return nil
-}
-
-// callAll runs calls side by side and waits for all.
-func (r *run) callAll(ctx context.Context, calls []OpenCall) error {
+// callBatch runs calls side by side and waits for all.
+func (r *run) callBatch(ctx context.Context, calls []OpenCall) error {
 	errs := make([]error, len(calls))
 	var wg sync.WaitGroup
 	for i := range calls {
@@ -95,14 +104,10 @@ func (r *run) call(ctx context.Context, o *OpenCall) error {
 		return nil
 	}
 	if o.Decision != nil && !o.Decision.Approve {
-		text := "Denied by the user; do not try it again in another way."
-		if o.Decision.Reason != "" {
-			text += " Reason: " + o.Decision.Reason
-		}
-		return r.finish(ctx, o, Event{Type: EventAnswer, Call: &o.Call, Text: text, Failed: true})
+		return r.finish(ctx, o, Event{Type: EventAnswer, Call: &o.Call, Text: denied(o.Decision), Failed: true})
 	}
 	if err := ctx.Err(); err != nil {
-		return err // not begun: a resumed run begins it
+		return err
 	}
 	if err := r.begin(ctx, o); err != nil {
 		return err
@@ -110,13 +115,20 @@ func (r *run) call(ctx context.Context, o *OpenCall) error {
 	answer, err := r.tools.Call(ctx, o.Tool, json.RawMessage(o.Arguments))
 	e := Event{Type: EventAnswer, Call: &o.Call, Text: answer.Text, Failed: answer.Failed, Truncated: answer.Truncated, Exec: execOf(answer.Exec)}
 	if err != nil {
-		e.Failed = true
-		e.Text = "Interrupted: this did not come to its end, and what it did until then is unknown."
+		e.Failed, e.Text = true, broken(err)
 	}
 	if saveErr := r.finish(ctx, o, e); err == nil {
 		err = saveErr
 	}
 	return err
+}
+
+// broken is what the model hears of a call that ended with the run.
+func broken(err error) string {
+	if errors.As(err, new(noSandbox)) {
+		return "Not run: there is no sandbox to run it in."
+	}
+	return "Interrupted: it did not come to its end, and what it did until then is unknown."
 }
 
 // begin records that a call is about to run.
@@ -136,7 +148,8 @@ func (r *run) begin(ctx context.Context, o *OpenCall) error {
 func (r *run) finish(ctx context.Context, o *OpenCall, e Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	o.answer(e.Text)
+	o.Answer = &e.Text
+	r.state.ToolCalls++
 	err := r.save(ctx)
 	r.emit(e)
 	if o.Tool == "write_todos" && !e.Failed {
@@ -145,20 +158,37 @@ func (r *run) finish(ctx context.Context, o *OpenCall, e Event) error {
 	return err
 }
 
-func (o *OpenCall) answer(text string) { o.Answer = &text }
+// watchRepeats counts how often the same call had the same answer in a row.
+func (r *run) watchRepeats(o *OpenCall) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", o.Tool, o.Arguments, *o.Answer))
+	if key, repeat := hex.EncodeToString(sum[:]), &r.state.Repeat; key == repeat.Key {
+		repeat.Count++
+	} else {
+		*repeat = Repeat{Key: key, Count: 1}
+	}
+}
 
 // answered moves the answers into the transcript, in the order of the calls.
 func (r *run) answered() {
 	s := r.state
 	for _, o := range s.Open {
-		s.Messages = append(s.Messages, Message{Role: llm.RoleTool, ToolCallID: o.ID, Content: *o.Answer})
-		s.ToolCalls++
-		sum := sha256.Sum256([]byte(o.Tool + "\x00" + o.Arguments + "\x00" + *o.Answer))
-		if key := hex.EncodeToString(sum[:]); key == s.Repeat.Key {
-			s.Repeat.Count++
-		} else {
-			s.Repeat = Repeat{Key: key, Count: 1}
-		}
+		s.Messages = append(s.Messages, Message{Role: RoleTool, ToolCallID: o.ID, Content: *o.Answer})
 	}
 	s.Open = nil
+}
+
+// closeCalls answers what a run that ends leaves open. A strict endpoint refuses
+// a transcript in which a call has no answer, and nothing of an old decision may
+// run later by surprise.
+func (r *run) closeCalls() {
+	text := "Not run: the run ended before its turn came."
+	if r.state.Status == StatusLimit {
+		text = "Not run: " + r.state.Reason + "."
+	}
+	for i := range r.state.Open {
+		if o := &r.state.Open[i]; o.Answer == nil {
+			o.Answer = &text
+		}
+	}
+	r.answered()
 }

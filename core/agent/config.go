@@ -32,6 +32,21 @@ type Model struct {
 	// IdleTimeout bounds the wait for an answer's beginning and each pause in it;
 	// 5 minutes if 0.
 	IdleTimeout time.Duration
+	// Temperature is sent when set; some models refuse any.
+	Temperature *float64
+	// NoStreamUsage does not ask for the count of tokens, which some old servers
+	// refuse. Limits.Tokens cannot be kept then.
+	NoStreamUsage bool
+}
+
+// client returns one for a run. Each has its own, so that a retry is told to the
+// run it happens to.
+func (m Model) client(onRetry func(llm.Retry)) (*llm.Client, error) {
+	return llm.New(llm.Config{
+		BaseURL: m.BaseURL, APIKey: m.APIKey, MaxTries: m.MaxTries,
+		HeaderTimeout: m.IdleTimeout, IdleTimeout: m.IdleTimeout,
+		NoStreamUsage: m.NoStreamUsage, OnRetry: onRetry,
+	})
 }
 
 // Limits end a run that does not end by itself. A zero field is its default, a
@@ -39,10 +54,12 @@ type Model struct {
 type Limits struct {
 	// Turns of the model; 50 if 0.
 	Turns int
-	// ToolCalls in all; 200 if 0.
+	// ToolCalls in all; 200 if 0. A turn that would go over it runs none of its
+	// calls.
 	ToolCalls int
 	// Tokens, prompts and answers of all turns added up, as the endpoint counts
-	// them; none if 0. An endpoint that reports no usage cannot reach it.
+	// them; none if 0. No turn begins once they are used up, or with an endpoint
+	// that does not count.
 	Tokens int64
 	// Repeats of one call, with the same arguments and the same answer, in a row;
 	// 5 if 0.
@@ -73,12 +90,13 @@ type Config struct {
 	Model Model
 	// Instructions for the model; DefaultInstructions if empty.
 	Instructions string
-	// Sandbox returns the one to work in. It is called by the first tool that
-	// needs one, and again by each further; its error ends the run.
+	// Sandbox returns the one to work in. It is called once in a run, by the first
+	// tool that needs one; its error ends the run. Who made the sandbox closes it.
 	Sandbox func(ctx context.Context) (backend.Sandbox, error)
 	// DenyTools names tools that are not offered to the model at all.
 	DenyTools []string
-	// AskTools names the tools that need approval; {"execute"} if nil.
+	// AskTools names the tools that need approval; {"execute"} if nil, none if
+	// empty.
 	AskTools []string
 	// ApprovedTools need none after all: the user approved them ahead.
 	ApprovedTools []string
@@ -88,28 +106,26 @@ type Config struct {
 	Approve func(ctx context.Context, calls []Call) ([]Decision, error)
 	// Limits of the run.
 	Limits Limits
-	// Events, if not nil, is told what happens, one event at a time and in order.
+	// Events, if not nil, is told what happens, in order and one event of a run at
+	// a time. The run waits for it.
 	Events func(Event)
 	// Save, if not nil, is called with the state before anything is done that
 	// could not be undone, and after it. Its error ends the run: what is not
 	// recorded must not happen. It gets a context that outlives a cancelled run.
+	// The state is for reading, and only during the call.
 	Save func(ctx context.Context, state *State) error
-	// ExecuteOutput, if not nil, gets the output of commands as it comes.
+	// ExecuteOutput, if not nil, gets the output of commands as it comes: hostile
+	// bytes. A slow one slows the command; its error ends the run.
 	ExecuteOutput io.Writer
 }
 
 // Agent runs tasks. Each run has its own state; an Agent may be used for several,
 // one after the other or at once.
-type Agent struct {
-	config Config
-	client *llm.Client
-}
+type Agent struct{ config Config }
 
-// New checks the configuration. Nothing is connected to yet.
+// New checks the configuration. Nothing is connected to yet. An error is a
+// *backend.Error of ErrInvalid, or a *ModelError of ErrConfig.
 func New(config Config) (*Agent, error) {
-	invalid := func(path, message, hint string) error {
-		return &backend.Error{Kind: backend.ErrInvalid, Op: "agent", Path: path, Message: message, Hint: hint}
-	}
 	if config.Model.Name == "" {
 		return nil, invalid("model", "no model is named", "name one, for example gpt-4.1")
 	}
@@ -119,32 +135,39 @@ func New(config Config) (*Agent, error) {
 	if config.AskTools == nil {
 		config.AskTools = []string{"execute"}
 	}
-	known := tools.Names()
-	for field, names := range map[string][]string{"deny": config.DenyTools, "ask": config.AskTools, "approve": config.ApprovedTools} {
-		for _, name := range names {
-			if !slices.Contains(known, name) {
-				return nil, invalid(field, fmt.Sprintf("there is no tool %q", name), "the tools are "+strings.Join(known, ", "))
-			}
+	for _, list := range []struct {
+		field string
+		names []string
+	}{{"deny", config.DenyTools}, {"ask", config.AskTools}, {"approve", config.ApprovedTools}} {
+		if err := checkTools(list.field, list.names); err != nil {
+			return nil, err
 		}
 	}
+	client, err := config.Model.client(nil)
+	if err != nil {
+		return nil, err
+	}
+	client.Close()
 	if config.Instructions == "" {
 		config.Instructions = DefaultInstructions
 	}
 	config.Limits = config.Limits.settle()
-	a := &Agent{config: config}
-	client, err := llm.New(llm.Config{
-		BaseURL: config.Model.BaseURL, APIKey: config.Model.APIKey, MaxTries: config.Model.MaxTries,
-		HeaderTimeout: config.Model.IdleTimeout, IdleTimeout: config.Model.IdleTimeout,
-	})
-	if err != nil {
-		return nil, err
-	}
-	a.client = client
-	return a, nil
+	return &Agent{config: config}, nil
 }
 
-// Close lets go of connections to the model.
-func (a *Agent) Close() { a.client.Close() }
+func checkTools(field string, names []string) error {
+	known := tools.Names()
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return invalid(field, fmt.Sprintf("there is no tool %q", name), "the tools are "+strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+func invalid(path, message, hint string) error {
+	return &backend.Error{Kind: backend.ErrInvalid, Op: "agent", Path: path, Message: message, Hint: hint}
+}
 
 // asks reports whether calls of a tool need approval.
 func (a *Agent) asks(tool string) bool {

@@ -18,16 +18,18 @@ func (a *Agent) Run(ctx context.Context, task string) (*Result, error) {
 		Version: stateVersion,
 		Task:    task,
 		Messages: []Message{
-			{Role: llm.RoleSystem, Content: a.config.Instructions},
-			{Role: llm.RoleUser, Content: task},
+			{Role: RoleSystem, Content: a.config.Instructions},
+			{Role: RoleUser, Content: task},
 		},
 	})
 }
 
 // Resume goes on with a run: one that waits, or one that was interrupted, reached
 // a limit, failed or was killed. A call that had begun and has no answer is not
-// run again: the model hears that its outcome is unknown. The state is not
-// changed; the result has the new one.
+// run again: the model hears that its outcome is unknown. The limits count what
+// was used before, so that a run which reached one needs a higher one; only
+// Limits.Repeats begins anew. The state is not changed; the result has the new
+// one.
 func (a *Agent) Resume(ctx context.Context, state *State) (*Result, error) {
 	if err := state.check(); err != nil {
 		return &Result{Status: StatusFailed, Reason: err.Error(), State: state, Err: err}, err
@@ -35,8 +37,12 @@ func (a *Agent) Resume(ctx context.Context, state *State) (*Result, error) {
 	s := state.clone()
 	for i := range s.Open {
 		if o := &s.Open[i]; o.Begun && o.Answer == nil {
-			o.answer("Unknown outcome: deep ended while this ran. It was not run again; look at what it did before you repeat it.")
+			text := "Unknown outcome: deep ended while this ran. It was not run again; look at what it did before you repeat it."
+			o.Answer = &text
 		}
+	}
+	if s.Status == StatusLimit {
+		s.Repeat = Repeat{} // somebody looked and wants it to go on
 	}
 	return a.start(ctx, s)
 }
@@ -45,21 +51,32 @@ func (a *Agent) start(ctx context.Context, s *State) (*Result, error) {
 	s.Status, s.Reason, s.Output = StatusRunning, "", ""
 	r := &run{Agent: a, state: s}
 	r.tools = tools.New(tools.Options{
-		Sandbox: a.config.Sandbox, Deny: a.config.DenyTools, ExecuteOutput: a.config.ExecuteOutput,
+		Sandbox: r.sandbox, Deny: a.config.DenyTools, ExecuteOutput: a.config.ExecuteOutput,
 	}, s.Tools)
-	err := r.loop(ctx)
+	for i := range s.Open { // the rules of today count
+		s.Open[i].Asks = a.asks(s.Open[i].Tool)
+	}
+	client, err := a.config.Model.client(r.retry)
+	if err == nil {
+		defer client.Close()
+		r.client = client
+		err = r.loop(ctx)
+	}
 	return r.end(ctx, err)
 }
 
 // run is one Run or Resume.
 type run struct {
 	*Agent
-	tools *tools.Set
+	client *llm.Client
+	tools  *tools.Set
 
 	// mu guards state and the order of saves and events, since calls that only
 	// read run side by side.
 	mu    sync.Mutex
 	state *State
+
+	once lazySandbox
 }
 
 // stop ends a loop that did not fail.
@@ -85,96 +102,24 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// limits ends a run that has used up what it may.
+func over(format string, args ...any) error {
+	return &stop{StatusLimit, fmt.Sprintf(format, args...)}
+}
+
+// limits ends a run that may not begin another turn.
 func (r *run) limits() error {
 	s, l := r.state, r.config.Limits
-	over := func(format string, args ...any) error {
-		return &stop{StatusLimit, fmt.Sprintf(format, args...)}
-	}
 	switch {
 	case l.Repeats > 0 && s.Repeat.Count >= l.Repeats:
-		return over("the model made the same call with the same answer %d times in a row", s.Repeat.Count)
+		return over("the model goes round in circles: it made the same call with the same answer %d times in a row", s.Repeat.Count)
 	case l.Turns > 0 && s.Turns >= l.Turns:
-		return over("the limit of %d turns was reached", l.Turns)
-	case l.ToolCalls > 0 && s.ToolCalls >= l.ToolCalls:
-		return over("the limit of %d tool calls was reached", l.ToolCalls)
+		return over("the limit of %s was reached", count(l.Turns, "turn"))
+	case l.Tokens > 0 && s.Turns > 0 && !s.Usage.Reported:
+		return over("the limit of %d tokens cannot be kept: the model's endpoint does not report how many it used", l.Tokens)
 	case l.Tokens > 0 && s.Usage.Total >= l.Tokens:
-		return over("the limit of %d tokens was reached (%d used)", l.Tokens, s.Usage.Total)
+		return over("the limit of %d tokens was reached: %d were used", l.Tokens, s.Usage.Total)
 	}
 	return nil
-}
-
-// turn asks the model once.
-func (r *run) turn(ctx context.Context) error {
-	s := r.state
-	if err := r.save(ctx); err != nil {
-		return err
-	}
-	r.emit(Event{Type: EventTurn, Turn: s.Turns + 1})
-	resp, err := r.client.Complete(ctx, r.request(), func(d llm.Delta) {
-		if d.Content != "" {
-			r.emit(Event{Type: EventText, Text: d.Content})
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if err := distinctIDs(resp.Message.ToolCalls, s.Messages); err != nil {
-		return err
-	}
-	s.Turns++
-	s.Usage = add(s.Usage, resp.Usage)
-	s.Messages = append(s.Messages, resp.Message)
-	for _, c := range resp.Message.ToolCalls {
-		s.Open = append(s.Open, OpenCall{
-			Call: Call{ID: c.ID, Tool: c.Name, Arguments: c.Arguments}, Asks: r.asks(c.Name),
-		})
-	}
-	r.emit(Event{Type: EventMessage, Text: resp.Message.Content, Usage: &resp.Usage})
-	if err := r.save(ctx); err != nil {
-		return err
-	}
-	if len(s.Open) == 0 {
-		s.Output = resp.Message.Content
-		return &stop{status: StatusCompleted}
-	}
-	return nil
-}
-
-func (r *run) request() llm.Request {
-	req := llm.Request{
-		Model: r.config.Model.Name, Messages: r.state.Messages, MaxTokens: r.config.Model.MaxOutputTokens,
-	}
-	for _, t := range r.tools.Specs() {
-		req.Tools = append(req.Tools, llm.Tool{Name: t.Name, Description: t.Description, Parameters: t.Parameters})
-	}
-	return req
-}
-
-// distinctIDs refuses calls whose ids do not tell them apart: their answers could
-// go to the wrong one, and a decision to another call than was shown.
-func distinctIDs(calls []llm.ToolCall, before []Message) error {
-	seen := map[string]bool{}
-	for _, m := range before {
-		for _, c := range m.ToolCalls {
-			seen[c.ID] = true
-		}
-	}
-	for _, c := range calls {
-		if c.ID == "" || seen[c.ID] {
-			return &backend.Error{Kind: backend.ErrUnavailable, Op: "model", Path: c.ID,
-				Message: "the model's endpoint gave two tool calls the same id, or none", Hint: "report it to who runs the endpoint"}
-		}
-		seen[c.ID] = true
-	}
-	return nil
-}
-
-func add(a, b Usage) Usage {
-	return Usage{
-		Reported: a.Reported || b.Reported,
-		Prompt:   a.Prompt + b.Prompt, Completion: a.Completion + b.Completion, Total: a.Total + b.Total, Cached: a.Cached + b.Cached,
-	}
 }
 
 // end records how the run ended.
@@ -185,12 +130,16 @@ func (r *run) end(ctx context.Context, err error) (*Result, error) {
 	case errors.As(err, &st):
 		s.Status, s.Reason, err = st.status, st.reason, nil
 	case ctx.Err() != nil:
-		s.Status, s.Reason = StatusCancelled, "the run was interrupted"
+		s.Status, s.Reason, err = StatusCancelled, "the run was interrupted", fmt.Errorf("the run was interrupted: %w", ctx.Err())
 	default:
 		s.Status, s.Reason = StatusFailed, err.Error()
 	}
-	if saveErr := r.save(ctx); saveErr != nil && err == nil {
-		s.Status, s.Reason, err = StatusFailed, saveErr.Error(), saveErr
+	if s.Status != StatusWaiting {
+		r.closeCalls()
+	}
+	if saveErr := r.save(ctx); saveErr != nil && !errors.Is(err, errSave) {
+		err = errors.Join(err, saveErr)
+		s.Status, s.Reason = StatusFailed, err.Error()
 	}
 	res := &Result{
 		Status: s.Status, Reason: s.Reason, Output: s.Output, Usage: s.Usage, Turns: s.Turns, ToolCalls: s.ToolCalls,
@@ -203,6 +152,9 @@ func (r *run) end(ctx context.Context, err error) (*Result, error) {
 	return res, err
 }
 
+// errSave marks the failure to record a state.
+var errSave = errors.New("the run cannot be recorded, so it does not go on")
+
 // save records the state, also when the run was cancelled.
 func (r *run) save(ctx context.Context) error {
 	r.state.Tools = r.tools.State()
@@ -210,7 +162,7 @@ func (r *run) save(ctx context.Context) error {
 		return nil
 	}
 	if err := r.config.Save(context.WithoutCancel(ctx), r.state); err != nil {
-		return fmt.Errorf("the run cannot be recorded, so it does not go on: %w", err)
+		return fmt.Errorf("%w: %w", errSave, err)
 	}
 	return nil
 }
@@ -219,4 +171,37 @@ func (r *run) emit(e Event) {
 	if r.config.Events != nil {
 		r.config.Events(e)
 	}
+}
+
+// lazySandbox is what Config.Sandbox returned, once it was needed.
+type lazySandbox struct {
+	mu sync.Mutex
+	sb backend.Sandbox
+}
+
+// noSandbox is the error of Config.Sandbox: no tool has begun.
+type noSandbox struct{ error }
+
+func (e noSandbox) Unwrap() error { return e.error }
+
+// sandbox returns the sandbox of the run.
+func (r *run) sandbox(ctx context.Context) (backend.Sandbox, error) {
+	r.once.mu.Lock()
+	defer r.once.mu.Unlock()
+	if r.once.sb == nil {
+		sb, err := r.config.Sandbox(ctx)
+		if err != nil {
+			return nil, noSandbox{err}
+		}
+		r.once.sb = sb
+	}
+	return r.once.sb, nil
+}
+
+// count is "1 turn", "2 turns".
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -10,11 +10,22 @@ import (
 	"github.com/deep-sandbox/deep/core/tools"
 )
 
-// Message is one turn of the transcript, as Chat Completions has it.
-type Message = llm.Message
+// The transcript's types, as Chat Completions has them.
+type (
+	Message  = llm.Message
+	ToolCall = llm.ToolCall
+	Role     = llm.Role
+	// Usage counts tokens.
+	Usage = llm.Usage
+)
 
-// Usage counts tokens.
-type Usage = llm.Usage
+// The roles of a Message.
+const (
+	RoleSystem    = llm.RoleSystem
+	RoleUser      = llm.RoleUser
+	RoleAssistant = llm.RoleAssistant
+	RoleTool      = llm.RoleTool
+)
 
 // stateVersion is raised when a State of before cannot be read any more.
 const stateVersion = 1
@@ -27,7 +38,7 @@ type State struct {
 	// Messages are the transcript. Each call in it has its answer, but for those
 	// in Open.
 	Messages []Message `json:"messages"`
-	// Open are the calls of the last turn without an answer yet, in order.
+	// Open are the calls of the last turn until all are answered, in order.
 	Open []OpenCall `json:"open,omitempty"`
 	// Tools is what the tools remember.
 	Tools tools.State `json:"tools"`
@@ -81,11 +92,14 @@ type Repeat struct {
 	Count int    `json:"count,omitempty"`
 }
 
+// pending reports whether the call waits for a decision.
+func (o *OpenCall) pending() bool { return o.Asks && o.Decision == nil && o.Answer == nil }
+
 // Pending returns the calls that wait for a decision.
 func (s *State) Pending() []Call {
 	var calls []Call
 	for _, o := range s.Open {
-		if o.Asks && o.Decision == nil && o.Answer == nil {
+		if o.pending() {
 			calls = append(calls, o.Call)
 		}
 	}
@@ -93,21 +107,25 @@ func (s *State) Pending() []Call {
 }
 
 // Decide records decisions. One for a call that does not wait for any is
-// ErrNotFound, two for the same call are ErrConflict, and then none is recorded.
+// ErrNotFound and the error lists those that do; two for the same call are
+// ErrConflict. Then none is recorded. Calls left undecided go on waiting.
 func (s *State) Decide(decisions []Decision) error {
-	pending := s.Pending()
-	ids := make([]string, 0, len(pending))
-	for _, c := range pending {
-		ids = append(ids, c.ID)
+	waiting := map[string]*OpenCall{}
+	var ids []string
+	for i := range s.Open {
+		if o := &s.Open[i]; o.pending() {
+			waiting[o.ID] = o
+			ids = append(ids, backend.Printable(o.ID))
+		}
 	}
 	seen := map[string]bool{}
 	for _, d := range decisions {
-		if !slices.Contains(ids, d.CallID) {
+		if waiting[d.CallID] == nil {
 			hint := "no call waits for a decision"
 			if len(ids) > 0 {
 				hint = "these wait: " + strings.Join(ids, ", ")
 			}
-			return &backend.Error{Kind: backend.ErrNotFound, Op: "decide", Path: d.CallID, Message: "no such call waits", Hint: hint}
+			return &backend.Error{Kind: backend.ErrNotFound, Op: "decide", Path: d.CallID, Message: "no such call waits for a decision", Hint: hint}
 		}
 		if seen[d.CallID] {
 			return &backend.Error{Kind: backend.ErrConflict, Op: "decide", Path: d.CallID, Message: "decided twice", Hint: "decide on each call once"}
@@ -115,11 +133,7 @@ func (s *State) Decide(decisions []Decision) error {
 		seen[d.CallID] = true
 	}
 	for _, d := range decisions {
-		for i := range s.Open {
-			if s.Open[i].ID == d.CallID {
-				s.Open[i].Decision = &d
-			}
-		}
+		waiting[d.CallID].Decision = &d
 	}
 	return nil
 }

@@ -86,28 +86,23 @@ func (e *Error) Unwrap() error {
 	return backend.ErrInvalid
 }
 
-// Join returns the mistakes of several errors as one *Error, with what is no
-// *Error beside it.
-func Join(errs ...error) error {
+// Merge puts the mistakes of all errors that are *Error into one, at the front;
+// the others follow as they are.
+func Merge(errs []error) []error {
 	var all Error
 	var others []error
 	for _, err := range errs {
 		var e *Error
-		switch {
-		case err == nil:
-		case errors.As(err, &e):
+		if errors.As(err, &e) {
 			all.Mistakes = append(all.Mistakes, e.Mistakes...)
-		default:
+		} else {
 			others = append(others, err)
 		}
 	}
-	if len(all.Mistakes) > 0 {
-		others = append([]error{&all}, others...)
+	if len(all.Mistakes) == 0 {
+		return others
 	}
-	if len(others) == 1 {
-		return others[0]
-	}
-	return errors.Join(others...)
+	return append([]error{&all}, others...)
 }
 
 // mistakes makes an *Error of what HCL and the decoder found, nil if nothing.

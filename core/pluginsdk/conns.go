@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/wire"
 	guestv1 "github.com/deep-sandbox/deep/core/proto/guest/v1"
 )
 
@@ -142,7 +143,7 @@ func (c *conns) dead(id string) <-chan struct{} {
 	return nil
 }
 
-// drop ends the connection to a sandbox, and an attempt at one.
+// drop ends the connection to a sandbox that is being ended, and an attempt at one.
 func (c *conns) drop(id string) {
 	c.mu.Lock()
 	conn, d := c.open[id], c.dials[id]
@@ -153,6 +154,7 @@ func (c *conns) drop(id string) {
 		d.cancel()
 	}
 	if conn != nil {
+		conn.dropped.Store(true)
 		conn.close()
 	}
 }
@@ -214,6 +216,8 @@ func (c *conns) connect(ctx context.Context, id string, setup *guestv1.SetupRequ
 	case status.Code(err) == codes.NotFound:
 		return nil, &backend.Error{Kind: backend.ErrGone, Path: id, Message: "it was never set up: what created it died before",
 			Hint: "remove it with destroy"}
+	case len(status.Convert(err).Details()) > 0:
+		return nil, wire.FromStatus(err) // the guest's own words
 	case status.Code(err) == codes.Unavailable:
 		return nil, c.verdict(id)
 	}

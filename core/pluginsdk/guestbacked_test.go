@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -242,8 +241,7 @@ func TestGuestKilled(t *testing.T) {
 		done <- err
 	}()
 	<-started
-	guest := plugintest.GuestPID(dir, "x")
-	killChildren(t, guest)
+	plugintest.Kill(dir, "x")
 	if err := <-done; !errors.Is(err, backend.ErrGone) {
 		t.Errorf("the exec ended with %v, want ErrGone", err)
 	}
@@ -255,20 +253,35 @@ func TestGuestKilled(t *testing.T) {
 	}
 }
 
-// killChildren kills a guest, and what it started: it is no PID 1.
-func killChildren(t *testing.T, guest int) {
-	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", guest, guest))
-	if err == nil {
-		for _, f := range strings.Fields(string(data)) {
-			var pid int
-			if _, err := fmt.Sscan(f, &pid); err == nil {
-				defer func() { _ = syscall.Kill(-pid, syscall.SIGKILL) }()
+// A call in flight learns that its sandbox was ended on purpose.
+func TestEndedUnderACall(t *testing.T) {
+	for name, end := range map[string]func(backend.Backend) error{
+		"stop":    func(b backend.Backend) error { return b.Stop(t.Context(), &backend.StopRequest{ID: "x"}) },
+		"destroy": func(b backend.Backend) error { return b.Destroy(t.Context(), &backend.DestroyRequest{ID: "x"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := plugintest.Dir(t)
+			b := serve(t, dir)
+			sb := create(t, b, "x", backend.Spec{Ephemeral: true})
+			started := make(chan struct{})
+			done := make(chan error, 1)
+			go func() {
+				_, err := sb.Exec(t.Context(), &backend.ExecRequest{
+					ID: backend.NewID(), Shell: "echo started; exec sleep 1000", Stdout: writerFunc(func([]byte) { close(started) }),
+				})
+				done <- err
+			}()
+			<-started
+			if err := end(b); err != nil {
+				t.Error(err)
 			}
-		}
-	}
-	if err := syscall.Kill(guest, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+			if err := <-done; !errors.Is(err, backend.ErrGone) {
+				t.Errorf("the exec ended with %v, want ErrGone", err)
+			}
+			if err := echo(t, sb, "x"); !errors.Is(err, backend.ErrGone) {
+				t.Errorf("the next call: %v, want ErrGone", err)
+			}
+		})
 	}
 }
 

@@ -28,6 +28,8 @@ type guestConn struct {
 	settled *guestv1.SetupReply
 	// verdict tells, once the stream is dead, what became of the sandbox.
 	verdict func() error
+	// dropped: we are ending the sandbox ourselves, so nobody need be asked.
+	dropped atomic.Bool
 }
 
 // dialGuest speaks gRPC over rwc, which it closes if it fails.
@@ -95,7 +97,14 @@ func (s *guestStream) RecvMsg(m any) error {
 // stays as it is.
 func (c *guestConn) explain(err error) error {
 	st, ok := status.FromError(err)
-	if err == nil || !ok || st.Code() != codes.Unavailable || len(st.Details()) > 0 {
+	if err == nil || !ok || len(st.Details()) > 0 {
+		return err
+	}
+	broke := st.Code() == codes.Unavailable
+	if (broke || st.Code() == codes.Canceled) && c.dropped.Load() {
+		return wire.Error(&backend.Error{Kind: backend.ErrGone, Message: "the sandbox was ended"})
+	}
+	if !broke {
 		return err
 	}
 	// gRPC may learn of the end a moment before the stream's owner does.

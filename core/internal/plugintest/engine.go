@@ -220,15 +220,38 @@ func (e *Engine) pid(id string) int {
 	return pid
 }
 
+// kill ends a sandbox's guest and what it started, which a PID 1 would take with
+// it.
 func (e *Engine) kill(id string) {
 	pid := e.pid(id)
 	if pid == 0 {
 		return
 	}
+	started := childrenOf(pid)
 	_ = syscall.Kill(pid, syscall.SIGKILL)
+	for _, child := range started {
+		_ = syscall.Kill(-child, syscall.SIGKILL) // each leads a group
+	}
 	for Alive(pid) {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// Kill ends the guest of a sandbox as a crash would.
+func Kill(dir, id string) { NewEngine(dir).kill(id) }
+
+func childrenOf(pid int) []int {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	var children []int
+	for _, task := range tasks {
+		data, _ := os.ReadFile(task)
+		for _, field := range bytes.Fields(data) {
+			if child, err := strconv.Atoi(string(field)); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children
 }
 
 // Alive reports whether pid is a process, and not one that only waits to be

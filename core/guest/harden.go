@@ -33,12 +33,8 @@ func harden() (<-chan os.Signal, error) {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
 
-	unix.Umask(0o022)
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
-	if err := closeOnExec(); err != nil {
-		return nil, err
-	}
 	// On every thread there is; later ones inherit it.
 	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return nil, fmt.Errorf("set no_new_privs: %w", errno)

@@ -63,7 +63,10 @@ func findProgram(name, path, dir string) (string, error) {
 		if err == nil {
 			return candidate, nil
 		}
-		if err == unix.EACCES {
+		// A directory the user may not search holds nothing for it; a file it may
+		// not execute is worth telling.
+		var st unix.Stat_t
+		if err == unix.EACCES && unix.Stat(looked, &st) == nil {
 			refused = unix.EACCES
 		}
 	}

@@ -52,37 +52,35 @@ func (d *pidnsDomain) start(cmd *command) (task, error) {
 		return nil, err
 	}
 	defer func() { _ = spec.Close() }()
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+	reports, reportEnd, err := os.Pipe()
+	if err != nil {
 		return nil, err
 	}
-	if err := unix.SetNonblock(pipe[0], true); err != nil {
-		return nil, err
+	controlEnd, control, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, reports.Close(), reportEnd.Close())
 	}
-	reports := os.NewFile(uintptr(pipe[0]), "reports")
-
 	first, err := d.reaper.start(func() (int, error) {
 		return syscall.ForkExec("/proc/self/exe", []string{nsinit.Name}, &syscall.ProcAttr{
 			Dir: "/", Env: []string{"GOTRACEBACK=none"},
-			Files: []uintptr{cmd.stdio[0], cmd.stdio[1], cmd.stdio[2], spec.Fd(), uintptr(pipe[1])},
+			Files: []uintptr{cmd.stdio[0], cmd.stdio[1], cmd.stdio[2], spec.Fd(), reportEnd.Fd(), controlEnd.Fd()},
 			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS},
 		})
 	})
-	_ = unix.Close(pipe[1])
+	_ = reportEnd.Close()
+	_ = controlEnd.Close()
 	if err != nil {
-		_ = reports.Close()
-		return nil, err
+		return nil, errors.Join(err, reports.Close(), control.Close())
 	}
-	t := &pidnsTask{domain: d, first: first, finished: make(chan struct{})}
+	t := &pidnsTask{domain: d, first: first, control: control, finished: make(chan struct{})}
 	lines := bufio.NewReaderSize(reports, 128)
 	r, err := nextReport(lines)
 	if err == nil && r.Failed != 0 {
 		err = r.Failed
 	}
 	if err != nil {
-		_ = reports.Close()
 		t.kill(unkillable)
-		return nil, err
+		return nil, errors.Join(err, reports.Close(), control.Close())
 	}
 	d.mu.Lock()
 	d.tasks[t] = true
@@ -119,7 +117,9 @@ func (*pidnsDomain) close() {}
 type pidnsTask struct {
 	domain *pidnsDomain
 	// first is the namespace's first process.
-	first    *child
+	first *child
+	// control asks it to pass SIGTERM on.
+	control  *os.File
 	finished chan struct{}
 	end      ended
 }
@@ -138,6 +138,7 @@ func (t *pidnsTask) follow(reports *os.File, lines *bufio.Reader) {
 	}
 	close(t.finished)
 	<-t.first.done
+	_ = t.control.Close()
 	t.domain.mu.Lock()
 	delete(t.domain.tasks, t)
 	t.domain.mu.Unlock()
@@ -146,8 +147,10 @@ func (t *pidnsTask) follow(reports *os.File, lines *bufio.Reader) {
 func (t *pidnsTask) done() <-chan struct{} { return t.finished }
 func (t *pidnsTask) ended() ended          { return t.end }
 
-// terminate asks the first process to pass SIGTERM on; for itself it takes none.
-func (t *pidnsTask) terminate() { t.domain.reaper.signal(t.first, unix.SIGTERM) }
+func (t *pidnsTask) terminate() {
+	// It fails when the namespace has gone, and then nobody is left to hear.
+	_, _ = t.control.Write([]byte{'T'})
+}
 
 func (t *pidnsTask) alive() bool {
 	select {

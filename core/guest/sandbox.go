@@ -61,6 +61,9 @@ func NewSandbox(c Config) (*Sandbox, error) {
 		return nil, err
 	}
 	unix.Umask(0o022)
+	if err := closeOnExec(); err != nil {
+		return nil, failed("setup", "", err)
+	}
 	s := &Sandbox{
 		workspace: c.Workspace,
 		timeout:   c.Timeout,

@@ -24,8 +24,9 @@ const Name = "deep-guest-init"
 
 // Descriptors the process is started with, beside the command's 0, 1 and 2.
 const (
-	specFD   = 3
-	reportFD = 4
+	specFD    = 3
+	reportFD  = 4
+	controlFD = 5
 )
 
 // OOMScore is the oom_score_adj of commands: when memory runs out, it is theirs
@@ -43,6 +44,7 @@ func run() int {
 	runtime.GOMAXPROCS(1)
 	unix.CloseOnExec(specFD)
 	unix.CloseOnExec(reportFD)
+	unix.CloseOnExec(controlFD)
 	report := os.NewFile(reportFD, "report")
 	pid, err := startCommand()
 	var failed Report
@@ -78,7 +80,7 @@ func startCommand() (pid int, err error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return 0, err
 	}
-	takeSignals()
+	obey()
 	mountProc()
 
 	// This thread forks, and the child gets what this thread has.
@@ -102,15 +104,18 @@ func startCommand() (pid int, err error) {
 	return pid, nil
 }
 
-// takeSignals keeps signals from ending the process, and passes SIGTERM on to
-// everything in the namespace. A command may send it one too, and hits itself.
-func takeSignals() {
+// obey keeps signals from ending the process, whoever sends them, and sends
+// SIGTERM to everything in the namespace for each byte of the control pipe.
+func obey() {
 	all := make(chan os.Signal, 1)
 	signal.Notify(all)
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, unix.SIGTERM)
+	control := os.NewFile(controlFD, "control")
 	go func() {
-		for range term {
+		var b [1]byte
+		for {
+			if _, err := control.Read(b[:]); err != nil {
+				return // the guest has gone, and takes all with it
+			}
 			// ESRCH: there is nobody.
 			_ = unix.Kill(-1, unix.SIGTERM)
 		}

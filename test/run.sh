@@ -11,7 +11,7 @@ export GOFLAGS="-buildvcs=false"
 # The programs `make build` made; tests that need them do not build their own.
 export DEEP_TEST_BIN="$PWD/bin"
 
-tags=remote,containers_image_openpgp
+tags=remote,containers_image_openpgp,exclude_graphdriver_btrfs
 reruns=()
 if [[ -n ${DEEP_TEST_RERUNS:-} ]]; then
   reruns=(--rerun-fails="$DEEP_TEST_RERUNS" --rerun-fails-max-failures=5)

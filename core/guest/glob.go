@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -63,6 +64,8 @@ func globPattern(pattern string, opts globs.Options) (*globs.Pattern, error) {
 		return nil, invalid("is empty")
 	case len(pattern) > maxPath:
 		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "the pattern is longer than a path"}
+	case strings.IndexByte(pattern, 0) >= 0:
+		return nil, invalid("holds a NUL, which no name can")
 	case pattern[0] == '/':
 		return nil, invalid("is absolute; give the directory as the path, and a pattern relative to it")
 	}

@@ -295,7 +295,7 @@ func (f *Fake) Shutdown(context.Context) error {
 	}
 	f.mu.Unlock()
 	for _, id := range ephemeral {
-		f.destroy(&backend.DestroyRequest{ID: id})
+		f.destroy(&backend.DestroyRequest{ID: id, KeepWorkspace: true})
 	}
 	return nil
 }
@@ -357,7 +357,7 @@ func (s *fakeSandbox) Info() backend.SandboxInfo { return s.information() }
 // Close implements backend.Sandbox.
 func (s *fakeSandbox) Close() error {
 	if s.created && s.spec.Ephemeral {
-		s.backend.destroy(&backend.DestroyRequest{ID: s.id})
+		s.backend.destroy(&backend.DestroyRequest{ID: s.id, KeepWorkspace: true})
 	}
 	return nil
 }

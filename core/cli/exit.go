@@ -94,7 +94,7 @@ func silent(ctx context.Context, err error) bool {
 	if errors.As(err, &exit) {
 		return exit.err == nil
 	}
-	if errors.As(context.Cause(ctx), new(Interrupted)) && (errors.Is(err, context.Canceled) || errors.Is(err, Interrupted{})) {
+	if errors.As(context.Cause(ctx), new(Interrupted)) && (errors.Is(err, context.Canceled) || errors.As(err, new(Interrupted))) {
 		return true
 	}
 	return errors.Is(err, syscall.EPIPE)

@@ -26,12 +26,16 @@ func terminal(stream any) (width int, ok bool) {
 	return width, true
 }
 
-// colourful reports whether a stream takes colours: a terminal that can move its
-// cursor, of a user who has not asked for none (no-color.org).
+// colourful reports whether a stream takes colours: a terminal of a user who wants
+// them.
 func colourful(stream any) bool {
 	_, ok := terminal(stream)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return ok && wantsColour()
 }
+
+// wantsColour reports whether the user's terminals may be coloured: they can be,
+// and nobody asked for none (no-color.org).
+func wantsColour() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
 
 // A palette colours text, or does not.
 type palette bool

@@ -11,10 +11,8 @@ import (
 
 // Defaults of what a file leaves out.
 const (
-	DefaultBackend      = "local"
-	DefaultModel        = "gpt-4.1"
-	DefaultMaxTurns     = 100
-	DefaultMaxToolCalls = 500
+	DefaultBackend = "local"
+	DefaultModel   = "gpt-4.1"
 )
 
 // Config is all that was configured. Its zero value is not of use, see Load.
@@ -44,21 +42,24 @@ type Model struct {
 	Temperature *float64
 	// MaxTries of one request, the first one counted; 0 is the client's default.
 	MaxTries int
-	// RequestTimeout bounds the wait for an answer to begin, IdleTimeout the
-	// silence in the middle of one; 0 is the client's default.
-	RequestTimeout, IdleTimeout time.Duration
+	// IdleTimeout bounds the wait for an answer to begin and each pause in one; 0
+	// is the client's default.
+	IdleTimeout time.Duration
 	// NoStreamUsage leaves out a request that old servers refuse.
 	NoStreamUsage bool
 }
 
-// Agent bounds what a run does.
+// Agent says how a run goes on, and when it ends.
 type Agent struct {
 	// Instructions are added to those the model always gets.
 	Instructions string
-	// MaxTurns of the model, MaxToolCalls in all, MaxTokens in and out together;
-	// MaxTokens 0 is no limit.
+	// MaxTurns of the model, MaxToolCalls in all, MaxTokens in and out together,
+	// MaxRepeats of one call in a row; 0 is the agent's default.
 	MaxTurns, MaxToolCalls int
 	MaxTokens              int64
+	MaxRepeats             int
+	// AskTools need approval beside those that always do.
+	AskTools []string
 	// DenyTools are not offered to the model at all.
 	DenyTools []string
 }

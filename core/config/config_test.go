@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/deep-sandbox/deep/core/agent"
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
@@ -63,7 +64,7 @@ func TestMistakes(t *testing.T) {
 		want       []string // place and words of each
 	}{
 		{"unknown key", `defalt_backend = "docker"`, []string{`1,1-15: unknown key defalt_backend; did you mean default_backend?`}},
-		{"unknown key, nothing near", "agent {\n  xyz = 1\n}", []string{`2,3-6: unknown key xyz; there are deny_tools, instructions, max_tokens, max_tool_calls, max_turns`}},
+		{"unknown key, nothing near", "agent {\n  xyz = 1\n}", []string{`2,3-6: unknown key xyz; there are ask_tools, deny_tools, instructions, max_repeats, max_tokens, max_tool_calls, max_turns`}},
 		{"unknown block", `modle {}`, []string{`1,1-6: unknown block modle; did you mean model?`}},
 		{"unknown backend", `backend "dokcer" {}`, []string{`1,1-17: there is no backend dokcer; did you mean docker?`}},
 		{"unknown default", `default_backend = "pdoman"`, []string{`1,19-27: there is no backend pdoman; did you mean podman?`}},
@@ -183,7 +184,7 @@ model {
   name            = env("DEEP_TEST_SET")
   base_url        = "http://localhost:1/v1"
   temperature     = 0
-  request_timeout = "1m30s"
+  idle_timeout    = "1m30s"
   stream_usage    = false
 }
 agent {
@@ -218,10 +219,10 @@ backend "mine" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := c.Model; m.Name != "from the environment" || m.Temperature == nil || *m.Temperature != 0 || m.RequestTimeout != 90*time.Second || !m.NoStreamUsage {
+	if m := c.Model; m.Name != "from the environment" || m.Temperature == nil || *m.Temperature != 0 || m.IdleTimeout != 90*time.Second || !m.NoStreamUsage {
 		t.Errorf("model %+v", m)
 	}
-	if a := c.Agent; a.MaxTurns != 7 || a.MaxToolCalls != DefaultMaxToolCalls || !slices.Equal(a.DenyTools, []string{"execute", "ls"}) || a.Instructions != "A\nB" {
+	if a := c.Agent; a.MaxTurns != 7 || a.MaxToolCalls != 0 || !slices.Equal(a.DenyTools, []string{"execute", "ls"}) || a.Instructions != "A\nB" {
 		t.Errorf("agent %+v", a)
 	}
 	b, err := c.Backend("")
@@ -333,7 +334,7 @@ func TestExample(t *testing.T) {
 		s.Lease != settled.Lease || s.Pull != settled.Pull || s.Network != settled.Network || s.IdleTimeout != settled.IdleTimeout || s.MaxLifetime != settled.MaxLifetime {
 		t.Errorf("the defaults it shows are not the defaults:\n%+v\nwant\n%+v", s, settled)
 	}
-	if all.Agent.MaxTurns != DefaultMaxTurns || all.Agent.MaxToolCalls != DefaultMaxToolCalls {
+	if all.Agent.MaxTurns != agent.DefaultTurns || all.Agent.MaxToolCalls != agent.DefaultToolCalls || all.Agent.MaxRepeats != agent.DefaultRepeats {
 		t.Errorf("the limits it shows are not the defaults: %+v", all.Agent)
 	}
 

@@ -44,7 +44,6 @@ func newConfig(installed []string) *Config {
 	return &Config{
 		DefaultBackend: DefaultBackend,
 		Model:          Model{Name: DefaultModel},
-		Agent:          Agent{MaxTurns: DefaultMaxTurns, MaxToolCalls: DefaultMaxToolCalls},
 		backends:       map[string]*Backend{},
 		installed:      slices.Clone(installed),
 	}

@@ -39,7 +39,6 @@ func modelBlock(m *Model) *block {
 		"max_output_tokens": into(&m.MaxOutputTokens, whole[int64](1, 1<<31)),
 		"temperature":       into(&m.Temperature, temperature),
 		"max_tries":         into(&m.MaxTries, whole(1, 100)),
-		"request_timeout":   into(&m.RequestTimeout, duration(`"5m"`, noneOf)),
 		"idle_timeout":      into(&m.IdleTimeout, duration(`"5m"`, noneOf)),
 		"stream_usage": func(d *decoder, a *hclsyntax.Attribute) {
 			if asked, ok := boolean(d, a); ok {
@@ -55,16 +54,24 @@ func agentBlock(g *Agent, tools []string) *block {
 		"max_turns":      into(&g.MaxTurns, whole(1, math.MaxInt32)),
 		"max_tool_calls": into(&g.MaxToolCalls, whole(1, math.MaxInt32)),
 		"max_tokens":     into(&g.MaxTokens, whole[int64](1, 1<<53)),
-		"deny_tools": func(d *decoder, a *hclsyntax.Attribute) {
-			denied, _ := texts(`["execute"]`)(d, a)
-			for _, name := range denied {
-				if !slices.Contains(tools, name) {
-					d.mistake(a.Expr.Range(), "there is no tool "+backend.Printable(name), Suggest(name, tools))
-				}
-			}
-			g.DenyTools = denied
-		},
+		"max_repeats":    into(&g.MaxRepeats, whole(2, math.MaxInt32)),
+		"ask_tools":      into(&g.AskTools, toolNames(tools)),
+		"deny_tools":     into(&g.DenyTools, toolNames(tools)),
 	}}
+}
+
+// toolNames is a list of tools that there are.
+func toolNames(tools []string) parse[[]string] {
+	return func(d *decoder, a *hclsyntax.Attribute) ([]string, bool) {
+		names, ok := texts(`["execute"]`)(d, a)
+		for _, name := range names {
+			if !slices.Contains(tools, name) {
+				d.mistake(a.Expr.Range(), "there is no tool "+backend.Printable(name), Suggest(name, tools))
+				ok = false
+			}
+		}
+		return names, ok
+	}
 }
 
 func backendBlock(b *Backend) *block {

@@ -148,40 +148,38 @@ type EngineTmpfs struct {
 // killed. Together with the guest's spool of 64 MiB they take at most half: of
 // 1 GiB 1/4 for /tmp, 1/8 for the home directory, 1/64 each for /run and shm,
 // 1/32 for all volumes of the image.
-func EngineMounts(spec backend.Spec, volumes []string) (tmpfs []EngineTmpfs, shm int64) {
+func EngineMounts(spec backend.Spec, volumes []string) (tmpfs []EngineTmpfs, shm int64, err error) {
 	tmpfs = []EngineTmpfs{
 		{Target: "/tmp", Size: min(backend.DefaultTmpSize, spec.Memory/4), Mode: "1777", Exec: true},
 		{Target: "/run", Size: spec.Memory / 64, Mode: "0755"},
 		{Target: EngineGuestRun, Size: 1 << 20, Mode: "0700"},
 		{Target: EngineHome, Size: spec.Memory / 8, Mode: "1777", Exec: true},
 	}
-	var extra []string
-	for _, v := range volumes {
-		if v = path.Clean(v); path.IsAbs(v) && !engineCovered(v, spec, tmpfs) {
-			extra = append(extra, v)
-		}
-	}
-	slices.Sort(extra)
-	extra = slices.Compact(extra)
-	for _, v := range extra {
-		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: "1777", Exec: true})
-	}
-	return tmpfs, spec.Memory / 64
-}
-
-// engineCovered reports whether something else of ours is at path v, or a mount
-// at v would hide it.
-func engineCovered(v string, spec backend.Spec, tmpfs []EngineTmpfs) bool {
-	taken := []string{spec.Workspace.Path, "/proc", "/sys", "/dev", EngineGuestDir}
+	taken := []string{spec.Workspace.Path}
 	for _, m := range spec.Mounts {
 		taken = append(taken, m.Target)
 	}
 	for _, t := range tmpfs {
 		taken = append(taken, t.Target)
 	}
-	return slices.ContainsFunc(taken, func(other string) bool {
-		return v == other || v == "/" || strings.HasPrefix(other, v+"/")
-	})
+	var extra []string
+	for _, v := range volumes {
+		v = path.Clean("/" + v)
+		for _, own := range []string{"/proc", "/sys", "/dev", EngineGuestDir} {
+			if v == "/" || v == own || strings.HasPrefix(v, own+"/") {
+				return nil, 0, &backend.Error{Kind: backend.ErrInvalid, Path: spec.Image,
+					Message: "the image declares a volume at " + backend.Printable(v) + ", which is not to be covered", Hint: "use another image"}
+			}
+		}
+		if !slices.Contains(taken, v) && !slices.Contains(extra, v) {
+			extra = append(extra, v)
+		}
+	}
+	slices.Sort(extra)
+	for _, v := range extra {
+		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: "1777", Exec: true})
+	}
+	return tmpfs, spec.Memory / 64, nil
 }
 
 // EngineSandboxUser returns whom commands run as when no directory of the host

@@ -97,10 +97,9 @@ func (b *dockerBackend) Inspect(ctx context.Context, req *backend.InspectRequest
 
 // List implements pluginsdk.Provisioner.
 func (b *dockerBackend) List(ctx context.Context, _ *backend.ListRequest) (*backend.ListSandboxesReply, error) {
-	list, err := b.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", pluginsdk.LabelManaged+"=true"), filters.Arg("label", pluginsdk.LabelSandbox))})
+	list, err := b.list(ctx, pluginsdk.LabelSandbox)
 	if err != nil {
-		return nil, b.failure(err, "")
+		return nil, err
 	}
 	reply := &backend.ListSandboxesReply{Sandboxes: make([]backend.SandboxInfo, 0, len(list))}
 	for _, c := range list {
@@ -109,13 +108,21 @@ func (b *dockerBackend) List(ctx context.Context, _ *backend.ListRequest) (*back
 	return reply, nil
 }
 
+// list returns the containers of ours that have a label, in whatever state.
+func (b *dockerBackend) list(ctx context.Context, label string) ([]container.Summary, error) {
+	list, err := b.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", pluginsdk.LabelManaged+"=true"), filters.Arg("label", label))})
+	if errdefs.IsNotFound(err) {
+		return nil, b.address.Unreachable(err) // no engine knows no containers
+	}
+	return list, b.failure(err, "")
+}
+
 // findAll returns the containers of a sandbox, in whatever state: one, but for
 // the moment in which it is being stopped. They are found by their labels alone:
 // a name proves nothing.
 func (b *dockerBackend) findAll(ctx context.Context, id string) ([]container.Summary, error) {
-	list, err := b.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", pluginsdk.LabelManaged+"=true"), filters.Arg("label", pluginsdk.LabelSandbox+"="+id))})
-	return list, b.failure(err, id)
+	return b.list(ctx, pluginsdk.LabelSandbox+"="+id)
 }
 
 // find returns the container of a sandbox, nil if there is none.
@@ -188,6 +195,9 @@ func (b *dockerBackend) Destroy(ctx context.Context, req *backend.DestroyRequest
 	for _, c := range found {
 		workspace = c.Labels[pluginsdk.LabelWorkspace]
 		if err := b.remove(ctx, c.ID, req.ID); err != nil {
+			return err
+		}
+		if err := b.removeInherited(ctx, &c, req.ID); err != nil {
 			return err
 		}
 	}

@@ -55,8 +55,11 @@ func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	}
 	undo := func() error { return nil }
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, undo())
+		if err == nil {
+			return
+		}
+		if undoErr := undo(); undoErr != nil {
+			err = errors.Join(err, undoErr)
 		}
 	}()
 	if p.newVolume != "" {
@@ -66,7 +69,9 @@ func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	if err != nil {
 		return nil, err
 	}
-	b.describe(p, f, img, req, append(mounts, guest, workspace))
+	if err := b.describe(p, f, img, req, append(mounts, guest, workspace)); err != nil {
+		return nil, err
+	}
 
 	req.Progress(backend.Progress{Phase: backend.PhaseStart, Message: "starting the container"})
 	outlast, cancel := pluginsdk.EngineOutlast(ctx)
@@ -239,8 +244,12 @@ func (b *dockerBackend) binds(f *facts) pluginsdk.EngineBinds {
 }
 
 // describe fills in the container.
-func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, mounts []mount.Mount) {
+func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, mounts []mount.Mount) error {
 	spec := req.Spec
+	tmpfs, shm, err := pluginsdk.EngineMounts(spec, img.volumes)
+	if err != nil {
+		return err
+	}
 	labels := maps.Clone(req.Labels)
 	labels[pluginsdk.LabelImage] = spec.Image
 	p.config = container.Config{
@@ -252,7 +261,6 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		Labels:      labels,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
-	tmpfs, shm := pluginsdk.EngineMounts(spec, img.volumes)
 	no := false
 	p.host = container.HostConfig{
 		AutoRemove:     true,
@@ -288,6 +296,7 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	for _, l := range pluginsdk.EngineLimits(f.local) {
 		p.host.Ulimits = append(p.host.Ulimits, &units.Ulimit{Name: l.Name, Soft: l.Value, Hard: l.Value})
 	}
+	return nil
 }
 
 func environ(env map[string]string) []string {

@@ -43,6 +43,8 @@ func (b *dockerBackend) resolve(ctx context.Context, f *facts, spec backend.Spec
 	switch {
 	case errdefs.IsNotFound(err):
 		return nil, pluginsdk.EngineImageMissing(spec.Image)
+	case errdefs.IsInvalidArgument(err):
+		return nil, pluginsdk.EngineImageReference(spec.Image, err)
 	case err != nil:
 		return nil, b.failure(err, spec.Image)
 	}

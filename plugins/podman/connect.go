@@ -62,10 +62,10 @@ func (b *podmanBackend) connectFailure(ctx context.Context, err error, id string
 		switch {
 		case findErr != nil:
 			return findErr
-		case found == nil, stateOf(found.State) == backend.StateStopped:
-			return pluginsdk.EngineStopped(id)
-		case stateOf(found.State) == backend.StatePaused:
+		case found != nil && infoOf(found).State == backend.StatePaused:
 			return pluginsdk.EnginePaused(id, "podman")
+		case found == nil, infoOf(found).State != backend.StateRunning:
+			return pluginsdk.EngineStopped(id)
 		}
 	}
 	return b.failure(err, id)

@@ -53,8 +53,11 @@ func (b *podmanBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	}
 	undo := func() error { return nil }
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, undo())
+		if err == nil {
+			return
+		}
+		if undoErr := undo(); undoErr != nil {
+			err = errors.Join(err, undoErr)
 		}
 	}()
 	if err := b.workspace(ctx, f, req, p); err != nil {
@@ -63,7 +66,10 @@ func (b *podmanBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	if p.newVolume != "" {
 		undo = func() error { return b.undo(ctx, req, "", p.newVolume) }
 	}
-	s := b.describe(p, f, img, req)
+	s, err := b.describe(p, f, img, req)
+	if err != nil {
+		return nil, err
+	}
 
 	req.Progress(backend.Progress{Phase: backend.PhaseStart, Message: "starting the container"})
 	api, err := b.api(ctx)
@@ -289,8 +295,12 @@ func (b *podmanBackend) binds(f *facts) pluginsdk.EngineBinds {
 }
 
 // describe makes the container's specification.
-func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsdk.ProvisionRequest) *specgen.SpecGenerator {
+func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsdk.ProvisionRequest) (*specgen.SpecGenerator, error) {
 	sp := req.Spec
+	tmpfs, shm, err := pluginsdk.EngineMounts(sp, img.volumes)
+	if err != nil {
+		return nil, err
+	}
 	yes, no := true, false
 	s := specgen.NewSpecGenerator(img.id, false)
 	s.Name = pluginsdk.EngineContainer(req.ID)
@@ -332,7 +342,6 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	// deep's own seccomp profile goes here, by path: s.SeccompProfilePath. Until
 	// then the engine's applies, and Check says so.
 
-	tmpfs, shm := pluginsdk.EngineMounts(sp, img.volumes)
 	s.ImageVolumeMode = "ignore"
 	s.ShmSize = &shm
 	s.Mounts = p.mounts
@@ -352,7 +361,7 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		value := uint64(l.Value) //nolint:gosec // not negative
 		s.Rlimits = append(s.Rlimits, spec.POSIXRlimit{Type: l.Name, Soft: value, Hard: value})
 	}
-	return s
+	return s, nil
 }
 
 // cpuPeriod is the time, in microseconds, that a cpu quota is of.

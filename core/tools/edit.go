@@ -69,8 +69,12 @@ func (s *Set) editProblem(ctx context.Context, sb backend.Sandbox, path string, 
 		return failed("%s has changed since you last read it, so it was not edited. Read it again, then edit.", name), nil
 	case errors.Is(err, backend.ErrNotFound):
 		// Missing file or missing text: the file itself tells them apart.
-		if _, statErr := sb.Stat(ctx, &backend.StatRequest{Path: path, Follow: true}); errors.Is(statErr, backend.ErrNotFound) {
+		_, statErr := sb.Stat(ctx, &backend.StatRequest{Path: path, Follow: true})
+		if errors.Is(statErr, backend.ErrNotFound) {
 			return failed("There is no file %s. Use write_file to make it, or ls and glob to find it.", name), nil
+		}
+		if statErr != nil {
+			return problem(statErr)
 		}
 		return failed("old_string was not found in %s. Read the file again and copy the text exactly, with its white space and without line numbers.", name), nil
 	default:

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	defaultTimeout = 120 // seconds
-	maxTimeout     = 24 * 60 * 60
+	// maxTimeout, in seconds, is a day.
+	maxTimeout = 24 * 60 * 60
 	// headOutput and tailOutput of a command's output are shown, in bytes: errors
 	// stand at one of its ends.
 	headOutput = 10_000
@@ -26,7 +26,7 @@ var executeTool = tool{
 		Description: "Run a shell command in the workspace and return its output. Everything it started is ended at the timeout.",
 		Parameters: json.RawMessage(`{"type":"object","properties":{
 			"command":{"type":"string","description":"Command for /bin/sh."},
-			"timeout":{"type":"integer","minimum":1,"description":"Seconds. Default: 120."}
+			"timeout":{"type":"integer","minimum":1,"description":"Seconds. Default: the sandbox's, 120 unless set otherwise."}
 		},"required":["command"],"additionalProperties":false}`),
 	},
 	call: (*Set).execute,
@@ -34,18 +34,22 @@ var executeTool = tool{
 
 func (s *Set) execute(ctx context.Context, raw json.RawMessage) (Answer, error) {
 	const usage = "execute(command, timeout=120)"
-	args := struct {
+	var args struct {
 		Command string `json:"command"`
-		Timeout int64  `json:"timeout"`
-	}{Timeout: defaultTimeout}
+		Timeout *int64 `json:"timeout"`
+	}
 	if a, ok := decode(raw, &args, usage); !ok {
 		return a, nil
 	}
 	if strings.TrimSpace(args.Command) == "" {
 		return failed("command is required. Usage: %s", usage), nil
 	}
-	if args.Timeout < 1 || args.Timeout > maxTimeout {
-		return failed("timeout is %d; it is from 1 to %d seconds.", args.Timeout, maxTimeout), nil
+	var timeout time.Duration // zero is the sandbox's own
+	if t := args.Timeout; t != nil {
+		if *t < 1 || *t > maxTimeout {
+			return failed("timeout is %d; it must be from 1 to %d seconds.", *t, maxTimeout), nil
+		}
+		timeout = time.Duration(*t) * time.Second
 	}
 	sb, err := s.sandbox(ctx)
 	if err != nil {
@@ -58,7 +62,7 @@ func (s *Set) execute(ctx context.Context, raw json.RawMessage) (Answer, error) 
 	}
 	// One writer for both streams keeps them in the order they came.
 	res, err := sb.Exec(ctx, &backend.ExecRequest{
-		Shell: args.Command, Timeout: time.Duration(args.Timeout) * time.Second, Stdout: w, Stderr: w,
+		Shell: args.Command, Timeout: timeout, Stdout: w, Stderr: w,
 	})
 	if err != nil {
 		a, fatal := problem(err)
@@ -67,7 +71,7 @@ func (s *Set) execute(ctx context.Context, raw json.RawMessage) (Answer, error) 
 	}
 	text, truncated := out.text()
 	return Answer{
-		Text:      text + ending(res, args.Timeout, text != ""),
+		Text:      text + ending(res, timeout, text != ""),
 		Failed:    res.Outcome != backend.OutcomeExit || res.ExitCode != 0,
 		Exec:      res,
 		Truncated: truncated,
@@ -76,7 +80,7 @@ func (s *Set) execute(ctx context.Context, raw json.RawMessage) (Answer, error) 
 
 // ending says how a command ended. Success says nothing, unless there was no
 // output either.
-func ending(res *backend.ExecResult, timeout int64, output bool) string {
+func ending(res *backend.ExecResult, timeout time.Duration, output bool) string {
 	switch res.Outcome {
 	case backend.OutcomeExit:
 		if res.ExitCode != 0 {
@@ -89,7 +93,11 @@ func ending(res *backend.ExecResult, timeout int64, output bool) string {
 	case backend.OutcomeSignal:
 		return fmt.Sprintf("Command failed (exit code %d): it was killed by signal %d\n", res.ExitCode, res.Signal)
 	case backend.OutcomeTimeout:
-		return fmt.Sprintf("Command failed (exit code 124): it timed out after %d seconds; all it had started was ended. Give it a longer timeout, or less to do.\n", timeout)
+		after := "at the default timeout"
+		if timeout > 0 {
+			after = "after " + plural(int64(timeout/time.Second), "second")
+		}
+		return fmt.Sprintf("Command failed (exit code 124): it timed out %s; all it had started was ended. Give it a longer timeout, or less to do.\n", after)
 	case backend.OutcomeStartFailed:
 		return fmt.Sprintf("Command failed (exit code %d): it could not be started: %s\n", res.ExitCode, res.StartError)
 	default:

@@ -48,24 +48,24 @@ func (s *Set) glob(ctx context.Context, raw json.RawMessage) (Answer, error) {
 		b.WriteString("No files match.\n")
 	}
 	for _, m := range reply.Matches {
-		fmt.Fprintln(&b, backend.Printable(m.Path))
+		fmt.Fprintln(&b, backend.Printable(below(args.Path, m.Path)))
 	}
 	if reply.Truncated {
 		fmt.Fprintf(&b, "... and %d more\n", reply.Total-len(reply.Matches))
 	}
-	unreadable(&b, reply.Unreadable)
+	unreadable(&b, args.Path, reply.Unreadable)
 	return Answer{Text: b.String(), Truncated: reply.Truncated}, nil
 }
 
 // unreadable says which places a search could not look into, so that "no
 // matches" is not taken for the whole truth.
-func unreadable(b *strings.Builder, paths []string) {
+func unreadable(b *strings.Builder, dir string, paths []string) {
 	if len(paths) == 0 {
 		return
 	}
 	shown := make([]string, 0, 5)
 	for _, p := range paths[:min(5, len(paths))] {
-		shown = append(shown, backend.Printable(p))
+		shown = append(shown, backend.Printable(below(dir, p)))
 	}
 	fmt.Fprintf(b, "Not searched for want of permission: %s", strings.Join(shown, ", "))
 	if rest := len(paths) - len(shown); rest > 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -66,28 +68,50 @@ func (s *Set) grep(ctx context.Context, raw json.RawMessage) (Answer, error) {
 	if err != nil {
 		return problem(err)
 	}
+	dir, err := s.searched(ctx, sb, args.Path, reply.Matches)
+	if err != nil {
+		return Answer{}, err
+	}
 	var b strings.Builder
 	if len(reply.Matches) == 0 {
 		fmt.Fprintf(&b, "No matches in %s.\n", plural(int64(reply.Searched), "file"))
 	}
 	for _, m := range reply.Matches {
-		path := backend.Printable(m.Path)
+		name := backend.Printable(below(dir, m.Path))
 		switch mode {
 		case backend.GrepFiles:
-			fmt.Fprintln(&b, path)
+			fmt.Fprintln(&b, name)
 		case backend.GrepCount:
-			fmt.Fprintf(&b, "%s: %d\n", path, m.Count)
+			fmt.Fprintf(&b, "%s: %d\n", name, m.Count)
 		default:
 			text := m.Text
 			if m.Cut {
 				text += " [line cut]"
 			}
-			fmt.Fprintf(&b, "%s:%d: %s\n", path, m.Line, text)
+			fmt.Fprintf(&b, "%s:%d: %s\n", name, m.Line, text)
 		}
 	}
 	if reply.Truncated {
 		fmt.Fprintf(&b, "... and more: the first %d are shown. Narrow the search with path, glob or a longer pattern.\n", len(reply.Matches))
 	}
-	unreadable(&b, reply.Unreadable)
+	unreadable(&b, dir, reply.Unreadable)
 	return Answer{Text: b.String(), Truncated: reply.Truncated}, nil
+}
+
+// searched returns the directory that the paths of matches are relative to. Of a
+// file that was named explicitly, they are its bare name.
+func (s *Set) searched(ctx context.Context, sb backend.Sandbox, p string, matches []backend.GrepMatch) (string, error) {
+	dir, base := path.Split(p)
+	if !slices.ContainsFunc(matches, func(m backend.GrepMatch) bool { return m.Path == base }) {
+		return p, nil
+	}
+	info, err := sb.Stat(ctx, &backend.StatRequest{Path: p, Follow: true})
+	if err != nil {
+		_, fatal := problem(err) // it vanished a moment ago: the matches were there
+		return p, fatal
+	}
+	if info.Type == backend.TypeDirectory {
+		return p, nil
+	}
+	return dir, nil
 }

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"math"
 	"net/http"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
@@ -19,9 +19,12 @@ const (
 	defaultLines = 2000
 	// maxReadChars is about 50,000 tokens, more than most models profit from.
 	maxReadChars = 200_000
-	// maxCountBytes bounds what is read only to tell how many lines follow.
-	maxCountBytes = 64 << 20
-	sniffBytes    = 8 << 10
+	// maxCountBytes bounds what is read only to tell how many lines follow. A file
+	// above it cannot be edited either.
+	maxCountBytes = backend.MaxEditSize
+	// maxSkipBytes bounds what is read only to find a line: about a second's worth.
+	maxSkipBytes = 256 << 20
+	sniffBytes   = 8 << 10
 )
 
 var readTool = tool{
@@ -41,7 +44,7 @@ func (s *Set) read(ctx context.Context, raw json.RawMessage) (Answer, error) {
 	const usage = "read_file(path, offset=0, limit=2000)"
 	var args struct {
 		Path   string `json:"path"`
-		Offset *int64 `json:"offset"`
+		Offset int64  `json:"offset"`
 		Limit  *int64 `json:"limit"`
 	}
 	if a, ok := decode(raw, &args, usage); !ok {
@@ -50,126 +53,103 @@ func (s *Set) read(ctx context.Context, raw json.RawMessage) (Answer, error) {
 	if args.Path == "" {
 		return failed("path is required. Usage: %s", usage), nil
 	}
-	w := window{limit: defaultLines, explicit: args.Offset != nil || args.Limit != nil}
-	if args.Offset != nil {
-		w.offset = *args.Offset
-	}
+	w := window{offset: args.Offset, limit: defaultLines}
 	if args.Limit != nil {
-		w.limit = *args.Limit
+		w.limit, w.explicit = *args.Limit, true
 	}
 	if w.offset < 0 || w.limit < 1 {
 		return failed("offset must be 0 or more and limit 1 or more. Usage: %s", usage), nil
 	}
+	w.limit = min(w.limit, math.MaxInt64-w.offset)
 	sb, err := s.sandbox(ctx)
 	if err != nil {
 		return Answer{}, err
 	}
-	answer, err := readText(ctx, sb, args.Path, w)
+	answer, sum, err := readText(ctx, sb, args.Path, w)
 	if err != nil {
-		return problem(err)
+		return readProblem(args.Path, err)
 	}
-	if answer.Failed {
-		return answer, nil
+	if sum != "" && !answer.Failed {
+		s.saw(key(sb, args.Path), sum)
 	}
-	return answer, s.sawFile(ctx, sb, args.Path)
+	return answer, nil
 }
 
-// sawFile remembers the sum of a file that was read, so that an edit can tell
-// whether it changed since. Files no edit takes are not summed.
-func (s *Set) sawFile(ctx context.Context, sb backend.Sandbox, path string) error {
-	info, err := sb.Stat(ctx, &backend.StatRequest{Path: path, Follow: true})
-	if err == nil && info.Size <= backend.MaxEditSize {
-		info, err = sb.Stat(ctx, &backend.StatRequest{Path: path, Follow: true, SHA256: true})
+func readProblem(path string, err error) (Answer, error) {
+	name := backend.Printable(path)
+	switch {
+	case errors.Is(err, backend.ErrNotFound):
+		return failed("There is no file %s. Use ls or glob to find it.", name), nil
+	case errors.Is(err, backend.ErrIsDirectory):
+		return failed("%s is a directory. Use ls to see what is in it.", name), nil
 	}
-	if err != nil {
-		// Gone or replaced a moment after it was read: an edit will find out.
-		if _, fatal := problem(err); fatal != nil {
-			return fatal
-		}
-		return nil
-	}
-	if info.SHA256 != "" {
-		s.saw(key(sb, path), info.SHA256)
-	}
-	return nil
+	return problem(err)
 }
 
 // A window is the part of a file to show.
 type window struct {
 	offset, limit int64
-	// explicit: the model chose it, so that cutting it would be a lie.
+	// explicit: the model asked for so many lines, so that cutting them would be a
+	// lie.
 	explicit bool
 }
 
-// readText reads the window of a file as numbered lines.
-func readText(ctx context.Context, sb backend.Sandbox, path string, w window) (Answer, error) {
+// readText reads the window of a file as numbered lines. Sum is that of the whole
+// file if it was read to its end: made of the very bytes that were shown, so that
+// an edit finds out about any change since.
+func readText(ctx context.Context, sb backend.Sandbox, path string, w window) (answer Answer, sum string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f, err := sb.ReadFile(ctx, &backend.ReadFileRequest{Path: path})
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, "", err
 	}
 	defer f.Close()
 
-	name := backend.Printable(path)
-	r := bufio.NewReaderSize(f, 64<<10)
+	name, hash := backend.Printable(path), sha256.New()
+	r := bufio.NewReaderSize(io.TeeReader(f, hash), 64<<10)
 	head, err := r.Peek(sniffBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return Answer{}, err
-	}
-	if len(head) == 0 {
-		return Answer{Text: fmt.Sprintf("%s is empty.", name)}, nil
+		return Answer{}, "", err
 	}
 	if bytes.IndexByte(head, 0) >= 0 {
-		kind, _, _ := strings.Cut(http.DetectContentType(head), ";")
-		return failed("%s is a binary file (%s, %s): it cannot be shown as text. Use execute with a tool that understands it.", name, kind, size(f.Info.Size)), nil
+		return failed("%s is a binary file (%s, %s): it cannot be shown as text. Use execute with a program that understands it.",
+			name, http.DetectContentType(head), size(f.Info.Size)), "", nil
 	}
 	p := page{window: w}
-	if err := p.fill(r); err != nil {
-		return Answer{}, err
+	whole, err := p.fill(r)
+	if err != nil {
+		return Answer{}, "", err
 	}
-	switch {
-	case p.count <= w.offset:
-		return failed("%s has %s: offset %d is past its end.", name, plural(p.count, "line"), w.offset), nil
-	case p.over && w.explicit:
-		return failed("These lines of %s hold more than %d characters: ask for fewer with limit.", name, maxReadChars), nil
+	if whole {
+		sum = hex.EncodeToString(hash.Sum(nil))
 	}
-	return p.answer(name), nil
+	return p.answer(name), sum, nil
 }
 
-// A page collects the lines of a window and counts the rest.
-type page struct {
-	window
-	text  strings.Builder
-	chars int
-	// count of all lines seen, shown of those in text.
-	count, shown int64
-	// over: the characters did not suffice. cutLine: not even for one line.
-	over, cutLine bool
-	// uncounted: the file goes on after what was counted.
-	uncounted bool
-	// lossy: some bytes were not UTF-8.
-	lossy bool
-}
-
-func (p *page) fill(r *bufio.Reader) error {
-	var read int64
+// fill reads the lines of the window and counts what follows. It reports whether
+// it came to the end of the file.
+func (p *page) fill(r *bufio.Reader) (whole bool, err error) {
 	for {
 		line, n, err := readLine(r)
-		read += n
+		p.read += n
 		if n > 0 {
 			p.add(line)
 		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return true, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
-		if p.count >= p.offset+p.limit && read > maxCountBytes {
+		p.tooFar = p.count < p.offset && p.read > maxSkipBytes
+		if p.tooFar || p.count >= p.offset+p.limit && p.read > maxCountBytes {
 			_, err := r.Peek(1)
+			if err != nil && !errors.Is(err, io.EOF) {
+				return false, err
+			}
 			p.uncounted = err == nil
-			return nil
+			return !p.uncounted, nil
 		}
 	}
 }
@@ -188,51 +168,4 @@ func readLine(r *bufio.Reader) (line []byte, n int64, err error) {
 		}
 		return bytes.TrimSuffix(line, []byte("\n")), n, err
 	}
-}
-
-func (p *page) add(line []byte) {
-	p.count++
-	if p.count <= p.offset || p.count > p.offset+p.limit || p.over {
-		return
-	}
-	s := string(line)
-	if !utf8.ValidString(s) {
-		p.lossy = true
-		s = strings.ToValidUTF8(s, "\uFFFD")
-	}
-	row := fmt.Sprintf("%6d\t%s\n", p.count, s)
-	room := maxReadChars - p.chars
-	row, whole := clipRunes(row, room)
-	if !whole {
-		p.over = true
-		if p.shown > 0 {
-			return // lines are shown whole
-		}
-		p.cutLine = true
-		row += "\n"
-	}
-	p.chars += utf8.RuneCountInString(row)
-	p.text.WriteString(row)
-	p.shown++
-}
-
-func (p *page) answer(name string) Answer {
-	rest := p.count - p.offset - p.shown
-	b := &p.text
-	switch {
-	case p.cutLine:
-		fmt.Fprintf(b, "[line %d is longer than %d characters and was cut; use execute to read the rest]\n", p.offset+1, maxReadChars)
-	case p.over:
-		fmt.Fprintf(b, "[cut at %d characters; go on with offset=%d]\n", maxReadChars, p.offset+p.shown)
-	}
-	switch {
-	case p.uncounted:
-		fmt.Fprintf(b, "... (more than %d more lines)\n", rest)
-	case rest > 0:
-		fmt.Fprintf(b, "... (%d more lines)\n", rest)
-	}
-	if p.lossy {
-		fmt.Fprintf(b, "[%s holds bytes that are not UTF-8, shown as \uFFFD; edit_file cannot match them]\n", name)
-	}
-	return Answer{Text: b.String(), Truncated: rest > 0 || p.uncounted || p.over}
 }

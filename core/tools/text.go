@@ -11,9 +11,6 @@ func plural(n int64, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	if strings.HasSuffix(word, "h") {
-		return fmt.Sprintf("%d %ses", n, word)
-	}
 	return fmt.Sprintf("%d %ss", n, word)
 }
 

@@ -4,12 +4,12 @@
 package tools
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +27,8 @@ type Spec struct {
 
 // Answer is what the model gets back from a call.
 type Answer struct {
-	// Text is valid UTF-8 and at most about 200,000 characters.
+	// Text is valid UTF-8 and at most about 200,000 characters, whatever names and
+	// content the sandbox comes up with.
 	Text string
 	// Failed reports that the call did not do what it was asked to: the text says
 	// what the model can do about it.
@@ -131,8 +132,7 @@ func (s *Set) Call(ctx context.Context, name string, args json.RawMessage) (Answ
 		if err != nil {
 			return answer, err
 		}
-		answer.Text = strings.ToValidUTF8(answer.Text, "\uFFFD")
-		return answer, nil
+		return answer.bounded(), nil
 	}
 	names := make([]string, 0, len(s.tools))
 	for _, t := range s.tools {
@@ -141,27 +141,22 @@ func (s *Set) Call(ctx context.Context, name string, args json.RawMessage) (Answ
 	return failed("There is no tool %q. The tools are: %s.", name, strings.Join(names, ", ")), nil
 }
 
+// maxAnswerChars leaves room for a full page of read_file and its notices. Only
+// names made to be long get here: 1000 of 255 bytes, each shown as an escape.
+const maxAnswerChars = maxReadChars + 10_000
+
+func (a Answer) bounded() Answer {
+	a.Text = strings.ToValidUTF8(a.Text, "\uFFFD")
+	text, whole := clipRunes(a.Text, maxAnswerChars)
+	if !whole {
+		a.Text, a.Truncated = text+"\n[the answer was cut here: it is too long]\n", true
+	}
+	return a
+}
+
 // failed answers with something the model can act on.
 func failed(format string, args ...any) Answer {
 	return Answer{Text: fmt.Sprintf(format, args...), Failed: true}
-}
-
-// decode reads a call's arguments into a struct; what does not fit is answered,
-// so that the model can call again.
-func decode(args json.RawMessage, into any, usage string) (Answer, bool) {
-	if len(bytes.TrimSpace(args)) == 0 {
-		args = json.RawMessage("{}") // some models leave out an empty object
-	}
-	dec := json.NewDecoder(bytes.NewReader(args))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if err == nil {
-		if _, more := dec.Token(); errors.Is(more, io.EOF) {
-			return Answer{}, true
-		}
-		err = errors.New("more than one JSON value")
-	}
-	return failed("The arguments cannot be used: %s. Usage: %s", strings.TrimPrefix(err.Error(), "json: "), usage), false
 }
 
 // problem turns an error of the sandbox into an answer, if the model can do
@@ -201,11 +196,23 @@ func (s *Set) seen(path string) string {
 	return s.state.Seen[path]
 }
 
-// key names a file the same way however the model writes its path. It is not
-// resolved further: two names of one file are two files to the model.
-func key(sb backend.Sandbox, path string) string {
-	if strings.HasPrefix(path, "/") {
-		return path
+// key names a file the same way however the model writes its path. Links are not
+// resolved: two names of one file are two files to the model.
+func key(sb backend.Sandbox, p string) string {
+	if !strings.HasPrefix(p, "/") {
+		p = sb.Info().Workspace + "/" + p
 	}
-	return sb.Info().Workspace + "/" + strings.TrimPrefix(path, "./")
+	if slices.Contains(strings.Split(p, "/"), "..") {
+		return p // what that leads to depends on links
+	}
+	return path.Clean(p)
+}
+
+// below returns the path of what was found below dir, as the model can give it to
+// another tool.
+func below(dir, found string) string {
+	if dir == "" || dir == "." || strings.HasPrefix(found, "/") {
+		return found
+	}
+	return strings.TrimRight(dir, "/") + "/" + found
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A small shell: lists with ; & && ||, pipes, subshells, redirections, quotes,
-// variables. What it does not know is a syntax error, never a guess.
+// A small shell: lists with ; & && ||, pipes, subshells, while, redirections,
+// quotes, variables. What it does not know is a syntax error, never a guess.
 
 // token is a word, or an operator when quoted parts are absent and op is set.
 type token struct {
@@ -161,13 +161,21 @@ func (p *proc) child() *proc {
 	return &c
 }
 
+// word returns the next token if it is a word without quotes, else "".
+func (ps *parser) word() string {
+	if ps.peek() == "" {
+		return ps.tokens[ps.pos].plain()
+	}
+	return ""
+}
+
 // list = and_or { (";" | "&" | newline) and_or }
 func (ps *parser) list() (command, error) {
 	var all []command
 	for {
 		for ps.accept(";", "\n") != "" {
 		}
-		if ps.peek() == "end" || ps.peek() == ")" {
+		if w := ps.word(); ps.peek() == "end" || ps.peek() == ")" || w == "do" || w == "done" {
 			break
 		}
 		cmd, err := ps.andOr()
@@ -267,8 +275,44 @@ type redirection struct {
 	to token
 }
 
-// simple = "(" list ")" redirections | { word | redirection }
+// loop = "while" list "do" list "done"
+func (ps *parser) loop() (command, error) {
+	ps.pos++
+	cond, err := ps.list()
+	if err != nil {
+		return nil, err
+	}
+	if ps.word() != "do" {
+		return nil, fmt.Errorf("while without do")
+	}
+	ps.pos++
+	body, err := ps.list()
+	if err != nil {
+		return nil, err
+	}
+	if ps.word() != "done" {
+		return nil, fmt.Errorf("do without done")
+	}
+	ps.pos++
+	return func(p *proc) status {
+		for {
+			if st := cond(p); st.exit {
+				return st
+			} else if st.code != 0 {
+				return status{}
+			}
+			if st := body(p); st.exit {
+				return st
+			}
+		}
+	}, nil
+}
+
+// simple = loop | "(" list ")" redirections | { word | redirection }
 func (ps *parser) simple() (command, error) {
+	if ps.word() == "while" {
+		return ps.loop()
+	}
 	var body command
 	if ps.accept("(") != "" {
 		inner, err := ps.list()
@@ -313,7 +357,7 @@ func (ps *parser) simple() (command, error) {
 	}
 	if len(words) > 0 {
 		switch w := words[0].plain(); w {
-		case "if", "while", "for", "case", "until", "{", "function":
+		case "if", "for", "case", "until", "{", "function":
 			return nil, fmt.Errorf("this shell does not know %q", w)
 		}
 		body = func(p *proc) status { return p.words(words) }

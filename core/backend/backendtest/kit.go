@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ type Opts struct {
 	// Shell says that sandboxes made so have /bin/sh and the usual commands.
 	// Rules that run commands are skipped without.
 	Shell bool
+	// Only names the rules to try; all if empty.
+	Only []string
 }
 
 // Rule is one thing every backend does alike.
@@ -53,6 +56,9 @@ func Rules() []Rule {
 
 // skip returns why a rule does not apply, "" if it does.
 func (r Rule) skip(d *backend.Description, opts Opts) string {
+	if len(opts.Only) > 0 && !slices.Contains(opts.Only, r.Name) {
+		return "not asked for"
+	}
 	if r.Shell && !opts.Shell {
 		return "the sandboxes have no shell"
 	}

@@ -11,27 +11,60 @@ import (
 
 // hostile is a command that starts everything a killer could miss: a background
 // child, one in a session of its own, a double fork, and one that ignores
-// SIGTERM. Each leaves a file behind when it has lived for three seconds.
+// SIGTERM. Each shows that it lives by writing to a file.
 const hostile = `
-(sleep 3; echo alive > child) &
-setsid sh -c 'sleep 3; echo alive > session' &
-( (sleep 3; echo alive > grandchild) & )
-(trap '' TERM; sleep 3; echo alive > deaf) &
-echo started
+(while :; do echo alive >> child; sleep 0.1; done) &
+setsid sh -c 'while :; do echo alive >> session; sleep 0.1; done' &
+( (while :; do echo alive >> grandchild; sleep 0.1; done) & )
+(trap '' TERM; while :; do echo alive >> deaf; sleep 0.1; done) &
 sleep 600`
 
-// wantDead notes a problem if something of hostile, started at the time given, is
-// alive when it has had the time to show itself.
-func (t *T) wantDead(started time.Time) {
+var hostiles = []string{"child", "session", "grandchild", "deaf"}
+
+// allLive reports whether all that hostile starts has shown itself.
+func (t *T) allLive() bool {
+	for _, name := range hostiles {
+		if !t.exists(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// wantDead notes a problem if something of hostile is alive still.
+func (t *T) wantDead() {
+	before := map[string]int64{}
+	for _, name := range hostiles {
+		before[name] = t.stat(name).Size
+	}
 	select {
-	case <-time.After(time.Until(started.Add(4500 * time.Millisecond))):
+	case <-time.After(time.Second):
 	case <-t.ctx.Done():
 	}
-	for _, name := range []string{"child", "session", "grandchild", "deaf"} {
-		if t.exists(name) {
+	for _, name := range hostiles {
+		if t.stat(name).Size != before[name] {
 			t.Errorf("the %s survived", name)
 		}
 	}
+}
+
+// timedOut runs a command until its timeout has passed and ready holds: on a busy
+// machine a short timeout may pass before the command has come so far.
+func (t *T) timedOut(req backend.ExecRequest, ready func(ran) bool) ran {
+	for _, timeout := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} {
+		try := req
+		try.Timeout = timeout
+		r := t.exec(&try)
+		t.must("exec", r.err)
+		if r.Outcome != backend.OutcomeTimeout {
+			t.Fatalf("outcome %q, exit code %d, stderr %s", r.Outcome, r.ExitCode, short(r.stderr))
+		}
+		if ready(r) {
+			return r
+		}
+	}
+	t.Fatalf("the command did not come far in 30 s")
+	panic("unreachable")
 }
 
 var stopRules = []Rule{
@@ -40,10 +73,9 @@ var stopRules = []Rule{
 		Sentence: "At its timeout a command is ended; the result says so, with the partial output.",
 		Shell:    true,
 		run: func(t *T) {
-			r := t.exec(&backend.ExecRequest{Shell: "echo partial; sleep 600", Timeout: 700 * time.Millisecond, Grace: new(100 * time.Millisecond)})
-			t.must("exec", r.err)
-			if r.Outcome != backend.OutcomeTimeout || r.stdout != "partial\n" {
-				t.Errorf("outcome %q, output %q", r.Outcome, r.stdout)
+			r := t.timedOut(backend.ExecRequest{Shell: "echo partial; sleep 600", Grace: new(100 * time.Millisecond)}, func(r ran) bool { return r.stdout != "" })
+			if r.stdout != "partial\n" {
+				t.Errorf("output %q", r.stdout)
 			}
 			if r.Signal != 0 && r.ExitCode != 128+r.Signal {
 				t.Errorf("signal %d with exit code %d", r.Signal, r.ExitCode)
@@ -55,10 +87,9 @@ var stopRules = []Rule{
 		Sentence: "A command that ignores SIGTERM is killed after the grace.",
 		Shell:    true,
 		run: func(t *T) {
-			r := t.exec(&backend.ExecRequest{
-				Shell: "trap '' TERM; sleep 600; sleep 600", Timeout: 500 * time.Millisecond, Grace: new(200 * time.Millisecond),
-			})
-			t.must("exec", r.err)
+			r := t.timedOut(backend.ExecRequest{
+				Shell: "trap '' TERM; echo deaf; sleep 600; sleep 600", Grace: new(200 * time.Millisecond),
+			}, func(r ran) bool { return r.stdout != "" })
 			if r.Outcome != backend.OutcomeTimeout || r.Signal != 9 || r.ExitCode != 137 {
 				t.Errorf("outcome %q, signal %d, exit code %d", r.Outcome, r.Signal, r.ExitCode)
 			}
@@ -81,13 +112,8 @@ var stopRules = []Rule{
 		Sentence: "After a timeout nothing the command started survives.",
 		Shell:    true,
 		run: func(t *T) {
-			started := time.Now()
-			r := t.exec(&backend.ExecRequest{Shell: hostile, Dir: t.dir(), Timeout: 700 * time.Millisecond, Grace: new(100 * time.Millisecond)})
-			t.must("exec", r.err)
-			if r.Outcome != backend.OutcomeTimeout {
-				t.Errorf("outcome %q, stderr %q", r.Outcome, r.stderr)
-			}
-			t.wantDead(started)
+			t.timedOut(backend.ExecRequest{Shell: hostile, Dir: t.dir(), Grace: new(100 * time.Millisecond)}, func(ran) bool { return t.allLive() })
+			t.wantDead()
 		},
 	},
 	{
@@ -97,16 +123,19 @@ var stopRules = []Rule{
 		run: func(t *T) {
 			ctx, cancel := context.WithCancel(t.ctx)
 			defer cancel()
-			dir, started := t.dir(), time.Now()
-			r := t.execIn(ctx, t.sandbox(), &backend.ExecRequest{
-				Shell: hostile, Dir: dir, Timeout: backend.Unlimited, Grace: new(100 * time.Millisecond),
-				Stdout: onWrite(func([]byte) error { cancel(); return nil }),
-			})
+			dir, sb := t.dir(), t.sandbox()
+			done := make(chan ran, 1)
+			go func() {
+				done <- t.execIn(ctx, sb, &backend.ExecRequest{Shell: hostile, Dir: dir, Timeout: backend.Unlimited, Grace: new(100 * time.Millisecond)})
+			}()
+			t.eventually("all have started", t.allLive)
+			cancel()
+			r := <-done
 			t.wantKind("exec", r.err, context.Canceled)
 			if r.ExecResult == nil || r.Outcome != backend.OutcomeCancelled {
 				t.Errorf("%+v", r.ExecResult)
 			}
-			t.wantDead(started)
+			t.wantDead()
 		},
 	},
 	{

@@ -307,12 +307,15 @@ func TestStdinWindow(t *testing.T) {
 		defer mu.Unlock()
 		return read
 	}
-	for last := -1; total() == 0 || total() != last; {
-		last = total()
-		time.Sleep(200 * time.Millisecond)
+	// The window, and the one frame that does not fit.
+	const most = 256<<10 + 32<<10
+	for deadline := time.Now().Add(patience); total() < most; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d bytes were read of stdin", total())
+		}
 	}
-	// The window, and the one frame that did not fit.
-	if n := total(); n != 256<<10+32<<10 {
+	time.Sleep(200 * time.Millisecond)
+	if n := total(); n != most {
 		t.Errorf("%d bytes were read of stdin", n)
 	}
 	cancel()

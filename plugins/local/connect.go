@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// Connect implements pluginsdk.Provisioner: straight to the guest's socket, which
+// is on this side of the sandbox.
+func (b *localBackend) Connect(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	dir, err := os.Open(b.dir(id))
+	if err != nil {
+		return nil, &backend.Error{Kind: backend.ErrGone, Path: id}
+	}
+	defer dir.Close()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socketIn(dir))
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOENT):
+		return nil, &backend.Error{Kind: backend.ErrGone, Path: id, Message: "its guest has ended"}
+	}
+	return nil, failure(err, id)
+}
+
+// socketIn names the guest's socket by a descriptor of its directory: an address
+// holds 107 bytes, which a state directory alone may exceed.
+func socketIn(dir *os.File) string {
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), socketFile)
+}
+
+// listen makes the guest's socket and returns its descriptor.
+func listen(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketIn(d), Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	return f, errors.Join(err, l.Close())
+}

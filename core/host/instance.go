@@ -63,7 +63,7 @@ type instance struct {
 
 // startInstance starts the program and connects to it. What it returns as an
 // error is a *StartError, or the end of ctx.
-func startInstance(ctx context.Context, o Options, program *procrunner.Program) (*instance, error) {
+func startInstance(ctx context.Context, o Options, program *procrunner.Program) (*instance, error) { //nolint:contextcheck // the instance outlives its start
 	dir, err := socketDir()
 	if err != nil {
 		return nil, &backend.Error{Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin",
@@ -198,7 +198,7 @@ func (i *instance) monitor(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	i.free()
+	i.free() //nolint:contextcheck // what is left is freed though ctx has ended
 	if reason == "" {
 		reason = i.runner.HowEnded()
 	}

@@ -123,6 +123,7 @@ func (p *Plugin) start(ctx context.Context) (*instance, error) {
 	if err := p.configure(ctx, i); err != nil {
 		err = i.explain(ctx, err)
 		i.leave()
+		awaitDeadline(ctx, err)
 		if errors.Is(context.Cause(ctx), errStartTimeout) {
 			return nil, i.fail(p.opts, ReasonTimeout, fmt.Sprintf("it was not ready within %s", p.opts.StartTimeout), "its engine may not answer")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/procrunner"
@@ -65,12 +66,13 @@ func programError(o Options, err error) error {
 // failStart frees an instance that did not come up and says why it did not: from
 // what was seen of the process, go-plugin has it in prose only.
 func (i *instance) failStart(ctx context.Context, o Options, err error) error {
-	i.free()
+	i.free() //nolint:contextcheck // what is left is freed though ctx has ended
 
 	var pe *procrunner.ProgramError
 	if errors.As(err, &pe) {
 		return programError(o, err)
 	}
+	awaitDeadline(ctx, err)
 	cause := context.Cause(ctx)
 	timeout := errors.Is(cause, errStartTimeout)
 	if cause != nil && !timeout {
@@ -98,6 +100,14 @@ func (i *instance) failStart(ctx context.Context, o Options, err error) error {
 // errStartTimeout is the cause when Options.StartTimeout is over, and not the
 // caller's own time.
 var errStartTimeout = errors.New("the plugin takes too long to start")
+
+// awaitDeadline waits for the end of ctx if err says that it has come: gRPC, and
+// the process at the other end, may notice a moment before ctx itself.
+func awaitDeadline(ctx context.Context, err error) {
+	if deadline, ok := ctx.Deadline(); ok && errors.Is(err, context.DeadlineExceeded) && time.Until(deadline) < time.Second {
+		<-ctx.Done()
+	}
+}
 
 // fail is what a plugin's start failed of, with its last lines.
 func (i *instance) fail(o Options, reason Reason, message, hint string) error {

@@ -56,7 +56,7 @@ func newConns(life context.Context, p Provisioner, log hclog.Logger) *conns {
 
 // get returns a live connection to the guest of sandbox id. ErrGone if the
 // provisioner says that it does not run.
-func (c *conns) get(ctx context.Context, id string) (*guestConn, error) {
+func (c *conns) get(ctx context.Context, id string) (*guestConn, error) { //nolint:contextcheck // others wait for the same connection
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -187,7 +187,7 @@ func (c *conns) connect(ctx context.Context, id string, setup *guestv1.SetupRequ
 	if err != nil {
 		return nil, err
 	}
-	conn := &guestConn{cc: cc, stream: stream, verdict: func() error { return c.verdict(id) }}
+	conn := &guestConn{cc: cc, stream: stream, verdict: func() error { return c.verdict(id) }} //nolint:contextcheck // asked when the call is over
 	client := guestv1.NewGuestClient(cc)
 	if setup != nil {
 		conn.settled, err = client.Setup(ctx, setup)
@@ -219,7 +219,7 @@ func (c *conns) connect(ctx context.Context, id string, setup *guestv1.SetupRequ
 	case len(status.Convert(err).Details()) > 0:
 		return nil, wire.FromStatus(err) // the guest's own words
 	case status.Code(err) == codes.Unavailable:
-		return nil, c.verdict(id)
+		return nil, c.verdict(id) //nolint:contextcheck // the call is over, as likely as not
 	}
 	return nil, &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "the guest refuses: " + backend.Printable(status.Convert(err).Message())}
 }

@@ -31,7 +31,7 @@ func (b *guestBacked) Create(ctx context.Context, req *backend.CreateRequest) (b
 	defer leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(b.life, cancel)()
+	defer context.AfterFunc(b.life, cancel)() //nolint:contextcheck // a Create ends with the plugin too
 
 	progress := req.Progress
 	if progress == nil {

@@ -123,7 +123,7 @@ func (f *front) configure(ctx context.Context, req *backend.ConfigureRequest) (i
 	if err != nil {
 		return nil, err
 	}
-	return newGuestBacked(p, env, f.description(), NewGuestProgram(req.GuestDir)), nil
+	return newGuestBacked(p, env, f.description(), NewGuestProgram(req.GuestDir)), nil //nolint:contextcheck // it outlives Configure
 }
 
 // privateDir makes the directory if there is none, and refuses one that others

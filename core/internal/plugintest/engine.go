@@ -100,7 +100,7 @@ func (e *Engine) provision(ctx context.Context, req *pluginsdk.ProvisionRequest)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = []string{guestKey + "=" + e.path(req.ID), "GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH")}
 	if e.has(DeafFile) {

@@ -111,7 +111,7 @@ func (r *Runner) Start(context.Context) error {
 
 	var readers sync.WaitGroup
 	readers.Go(func() { r.readStdout(stdout.r) })
-	readers.Go(func() { r.readStderr(stderr.r) })
+	readers.Go(func() { r.readStderr(stderr.r) }) //nolint:contextcheck // a log line has no context
 	go r.wait(&readers, stdout.r, stderr.r)
 	return nil
 }
@@ -308,7 +308,7 @@ func (r *Runner) HowEnded() string {
 	}
 	status, ok := r.state.Sys().(syscall.WaitStatus)
 	switch {
-	case ok && status.Signaled():
+	case ok && status.Signaled(): //nolint:misspell // package syscall writes it so
 		return fmt.Sprintf("killed by signal %d (%s)", status.Signal(), unix.SignalName(status.Signal()))
 	default:
 		return fmt.Sprintf("exited with status %d", r.state.ExitCode())
@@ -329,7 +329,7 @@ func (r *Runner) EndedByItself() bool {
 	}
 	// One that ended just before it was killed has a status of its own.
 	status, ok := r.state.Sys().(syscall.WaitStatus)
-	return ok && (!status.Signaled() || status.Signal() != unix.SIGKILL)
+	return ok && (!status.Signaled() || status.Signal() != unix.SIGKILL) //nolint:misspell // as above
 }
 
 // FirstLine reports whether standard output had a first line, and returns what

@@ -176,7 +176,7 @@ func (r *execReceiver) check(msg *backendv1.ExecReply) string {
 	switch {
 	case stdout+stderr == 0 && msg.GetStdinTaken() == 0 && msg.GetExit() == nil:
 		return "a message that says nothing"
-	case stdout+stderr > outputFrame:
+	case max(stdout, stderr) > outputFrame:
 		return "a message with more than 32 KiB of output"
 	case r.req.OutputLimit > 0 && r.stdout+r.stderr > r.req.OutputLimit:
 		return "more output than the limit asked for"

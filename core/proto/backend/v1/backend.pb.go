@@ -2566,7 +2566,8 @@ func (*ExecCancel) Descriptor() ([]byte, []int) {
 // ExecReply is one message of the sandbox's side of Exec.
 type ExecReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output, at most 32 KiB each. A last reply may carry output and exit.
+	// Output, at most 32 KiB each. Where a reply carries both, stdout came first. A
+	// last reply may carry output and exit.
 	Stdout []byte `protobuf:"bytes,1,opt,name=stdout,proto3" json:"stdout,omitempty"`
 	// Output of the other stream.
 	Stderr []byte `protobuf:"bytes,2,opt,name=stderr,proto3" json:"stderr,omitempty"`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/llm"
 	"github.com/deep-sandbox/deep/core/tools"
 )
@@ -76,7 +75,7 @@ type run struct {
 	mu    sync.Mutex
 	state *State
 
-	once lazySandbox
+	made lazySandbox
 }
 
 // stop ends a loop that did not fail.
@@ -115,7 +114,7 @@ func (r *run) limits() error {
 	case l.Turns > 0 && s.Turns >= l.Turns:
 		return over("the limit of %s was reached", count(l.Turns, "turn"))
 	case l.Tokens > 0 && s.Turns > 0 && !s.Usage.Reported:
-		return over("the limit of %d tokens cannot be kept: the model's endpoint does not report how many it used", l.Tokens)
+		return over("the limit of %d tokens cannot be kept: the model's endpoint does not always report how many it used", l.Tokens)
 	case l.Tokens > 0 && s.Usage.Total >= l.Tokens:
 		return over("the limit of %d tokens was reached: %d were used", l.Tokens, s.Usage.Total)
 	}
@@ -171,31 +170,6 @@ func (r *run) emit(e Event) {
 	if r.config.Events != nil {
 		r.config.Events(e)
 	}
-}
-
-// lazySandbox is what Config.Sandbox returned, once it was needed.
-type lazySandbox struct {
-	mu sync.Mutex
-	sb backend.Sandbox
-}
-
-// noSandbox is the error of Config.Sandbox: no tool has begun.
-type noSandbox struct{ error }
-
-func (e noSandbox) Unwrap() error { return e.error }
-
-// sandbox returns the sandbox of the run.
-func (r *run) sandbox(ctx context.Context) (backend.Sandbox, error) {
-	r.once.mu.Lock()
-	defer r.once.mu.Unlock()
-	if r.once.sb == nil {
-		sb, err := r.config.Sandbox(ctx)
-		if err != nil {
-			return nil, noSandbox{err}
-		}
-		r.once.sb = sb
-	}
-	return r.once.sb, nil
 }
 
 // count is "1 turn", "2 turns".

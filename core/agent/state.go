@@ -42,7 +42,7 @@ type State struct {
 	Open []OpenCall `json:"open,omitempty"`
 	// Tools is what the tools remember.
 	Tools tools.State `json:"tools"`
-	// Usage of all turns so far.
+	// Usage of all turns so far; not Reported if that of one was not.
 	Usage Usage `json:"usage"`
 	// Turns and ToolCalls so far.
 	Turns     int `json:"turns"`

@@ -21,8 +21,7 @@ func (r *run) turn(ctx context.Context) error {
 		}
 	})
 	if resp != nil {
-		s.Turns++
-		s.Usage = add(s.Usage, resp.Usage)
+		s.spend(resp.Usage)
 	}
 	if err != nil {
 		r.keepPart(resp)
@@ -100,9 +99,14 @@ func distinct(calls []llm.ToolCall, before []Message) []llm.ToolCall {
 	return calls
 }
 
-func add(a, b Usage) Usage {
-	return Usage{
-		Reported: a.Reported || b.Reported,
-		Prompt:   a.Prompt + b.Prompt, Completion: a.Completion + b.Completion, Total: a.Total + b.Total, Cached: a.Cached + b.Cached,
+// spend counts a turn. What was used is reported if all of it was.
+func (s *State) spend(u Usage) {
+	s.Usage = Usage{
+		Reported:   u.Reported && (s.Usage.Reported || s.Turns == 0),
+		Prompt:     s.Usage.Prompt + u.Prompt,
+		Completion: s.Usage.Completion + u.Completion,
+		Total:      s.Usage.Total + u.Total,
+		Cached:     s.Usage.Cached + u.Cached,
 	}
+	s.Turns++
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"path"
@@ -80,7 +81,7 @@ func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*back
 		return nil, fault(backend.ErrExists, op, id, "an exec of this id was started before")
 	}
 
-	d := newDomain(s.alive, graceOr(req.Grace))
+	d := newDomain(s.alive, graceOr(req.Grace)) //nolint:contextcheck // background children outlive the call
 	out := &execOut{domain: d, stdout: req.Stdout, stderr: req.Stderr, limit: req.OutputLimit}
 	p := &proc{
 		machine: s.machine, domain: d, dir: dir.full, env: s.environment(req.Env), in: strings.NewReader(""),
@@ -299,7 +300,7 @@ func pipeStdin(stdin io.Reader, d *domain, ended <-chan struct{}) io.Reader {
 	r, w := io.Pipe()
 	go func() {
 		_, err := io.Copy(w, stdin)
-		if err != nil && err != errPipe {
+		if err != nil && !errors.Is(err, errPipe) {
 			d.stop(backend.OutcomeCancelled, err)
 		}
 		w.CloseWithError(err)
@@ -400,7 +401,7 @@ func (p *proc) run(argv []string) status {
 
 func (p *proc) notStarted(code int, name, why string) status {
 	if p.shell {
-		io.WriteString(p.err, "sh: "+name+": "+why+"\n")
+		fmt.Fprintf(p.err, "sh: %s: %s\n", name, why)
 		return status{code: code}
 	}
 	return status{code: code, startError: name + ": " + why}

@@ -59,7 +59,7 @@ func compileGlob(op, pattern string, hidden bool) (*regexp.Regexp, error) {
 				return nil, bad("an unclosed [")
 			}
 			class := pattern[i+1 : i+1+end]
-			class = strings.Replace(regexp.QuoteMeta(class), `\-`, "-", -1)
+			class = strings.ReplaceAll(regexp.QuoteMeta(class), `\-`, "-")
 			class = strings.TrimPrefix(class, `\`)
 			if class[0] == '!' {
 				class = "^" + class[1:]

@@ -258,7 +258,7 @@ func (ps *parser) pipeline() (command, error) {
 			go func() {
 				defer close(done)
 				before(a)
-				w.Close()
+				w.CloseWithError(io.EOF)
 			}()
 			st := right(b)
 			r.CloseWithError(errPipe)

@@ -380,7 +380,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"read-not-a-file", "a failed read is empty content", brokenBackend{sandbox: brokenSandbox{read: func(s backend.Sandbox, ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error) {
 			f, err := s.ReadFile(ctx, req)
 			if err != nil {
-				return &backend.File{ReadCloser: io.NopCloser(strings.NewReader(""))}, nil
+				return &backend.File{ReadCloser: io.NopCloser(strings.NewReader(""))}, nil //nolint:nilerr // the fault
 			}
 			return f, nil
 		}}}},
@@ -461,7 +461,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"grep-refused", "a failed search is no matches", brokenBackend{sandbox: brokenSandbox{grep: func(s backend.Sandbox, ctx context.Context, req *backend.GrepRequest) (*backend.GrepReply, error) {
 			r, err := s.Grep(ctx, req)
 			if err != nil {
-				return &backend.GrepReply{}, nil
+				return &backend.GrepReply{}, nil //nolint:nilerr // the fault
 			}
 			return r, nil
 		}}}},

@@ -101,7 +101,7 @@ func Test(ctx context.Context, b backend.Backend, opts Opts) error {
 			findings = append(findings, f)
 		}
 	}
-	if err := k.close(); err != nil {
+	if err := k.close(ctx); err != nil {
 		findings = append(findings, err)
 	}
 	return errors.Join(findings...)
@@ -126,7 +126,7 @@ func Run(t *testing.T, factory func(t *testing.T) (backend.Backend, Opts)) {
 			}
 		})
 	}
-	if err := k.close(); err != nil {
+	if err := k.close(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -175,8 +175,8 @@ func (k *kit) try(ctx context.Context, rule Rule) error {
 }
 
 // close removes what the rules made.
-func (k *kit) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), ruleTimeout)
+func (k *kit) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ruleTimeout)
 	defer cancel()
 	var errs []error
 	if k.shared != nil {
@@ -243,7 +243,7 @@ func (t *T) wantKind(what string, err, kind error) {
 		return
 	}
 	for _, k := range backend.Kinds {
-		if errors.Is(err, k) != (k == kind) {
+		if errors.Is(err, k) != errors.Is(kind, k) {
 			t.Errorf("%s: %q is of the kind %q, want %q", what, err, backend.KindOf(err), kind)
 			return
 		}
@@ -279,7 +279,7 @@ func (t *T) createWith(ctx context.Context, id string, change func(*backend.Spec
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.cleanups = append(t.cleanups, func() {
-			if err := errors.Join(sb.Close(), t.kit.b.Destroy(context.WithoutCancel(t.ctx), &backend.DestroyRequest{ID: id})); err != nil {
+			if err := errors.Join(sb.Close(), t.kit.b.Destroy(context.WithoutCancel(ctx), &backend.DestroyRequest{ID: id})); err != nil {
 				t.Errorf("cleaning up: %v", err)
 			}
 		})

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"time"
@@ -14,9 +15,8 @@ func readAll(ctx context.Context, sb backend.Sandbox, req *backend.ReadFileReque
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
 	data, err := io.ReadAll(f)
-	return string(data), err
+	return string(data), errors.Join(err, f.Close())
 }
 
 // ran is what came of a command.

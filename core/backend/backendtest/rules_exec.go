@@ -228,7 +228,7 @@ var execRules = []Rule{
 		run: func(t *T) {
 			const name, value = "DEEP_CONTRACT_CANARY", "of-the-host"
 			t.must("setenv", os.Setenv(name, value))
-			defer os.Unsetenv(name)
+			defer func() { t.must("unsetenv", os.Unsetenv(name)) }()
 			sb := t.newSandbox(nil)
 			r := t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"env"}})
 			t.must("env", r.err)
@@ -305,7 +305,7 @@ var execRules = []Rule{
 		run: func(t *T) {
 			t.wantExit("more than it reads", t.exec(&backend.ExecRequest{Argv: []string{"true"}, Stdin: bytes.NewReader(noise(1 << 20))}), 0)
 			r, w := io.Pipe()
-			defer w.Close()
+			defer w.CloseWithError(io.EOF)
 			t.wantExit("a read that hangs", t.exec(&backend.ExecRequest{Argv: []string{"true"}, Stdin: r}), 0)
 		},
 	},
@@ -434,7 +434,7 @@ var execRules = []Rule{
 			t.wantExit("exec", r, 9)
 			other, err := t.kit.b.Open(t.ctx, &backend.OpenRequest{ID: t.sandbox().Info().ID})
 			t.must("open", err)
-			defer other.Close()
+			defer func() { t.must("close", other.Close()) }()
 			o, err := other.Outcome(t.ctx, &backend.OutcomeRequest{ID: id})
 			t.must("outcome", err)
 			if got := o.Result; got.ID != id || got.Outcome != backend.OutcomeExit || got.ExitCode != 9 || got.StdoutBytes != 6 {

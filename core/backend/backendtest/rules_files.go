@@ -255,7 +255,7 @@ var readRules = []Rule{
 			t.write("f", before)
 			f, err := t.sandbox().ReadFile(t.ctx, &backend.ReadFileRequest{Path: t.path("f")})
 			t.must("open", err)
-			defer f.Close()
+			defer func() { t.must("close", f.Close()) }()
 			t.write("f", after)
 			got, err := io.ReadAll(f)
 			if err != nil || string(got) != before {
@@ -273,7 +273,7 @@ var readRules = []Rule{
 			defer cancel()
 			f, err := t.sandbox().ReadFile(ctx, &backend.ReadFileRequest{Path: t.path("f")})
 			t.must("open", err)
-			defer f.Close()
+			defer func() { t.must("close", f.Close()) }()
 			cancel()
 			n, err := io.Copy(io.Discard, f)
 			if n == 4<<20 {

@@ -194,7 +194,7 @@ var stopRules = []Rule{
 				Stdout: onWrite(func([]byte) error { cancel(); return nil }),
 			})
 			t.wantKind("the cancelled one", first.err, context.Canceled)
-			w.Close()
+			w.CloseWithError(io.EOF)
 			t.wantExit("the other one", <-other, 0)
 		},
 	},

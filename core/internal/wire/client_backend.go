@@ -134,7 +134,7 @@ func (c *backendClient) Create(ctx context.Context, req *backend.CreateRequest) 
 	info, err := c.created(call, req)
 	if err != nil {
 		if call.torn() {
-			e := c.ended(ctx, op, req.ID).(*backend.Error)
+			e := c.ended(ctx, op, req.ID)
 			e.Message = "the plugin did not confirm that it removed what it had made"
 			e.Hint = "look for it with `deep plugin list`, or in the engine by the label deep.sandbox=" + req.ID
 			return nil, e
@@ -143,7 +143,7 @@ func (c *backendClient) Create(ctx context.Context, req *backend.CreateRequest) 
 	}
 	// Also when ctx has ended meanwhile: the sandbox is there, and its owner is
 	// the one to say what becomes of it.
-	return c.sandbox(infoFromWire(info), info.GetEphemeral()), nil
+	return c.sandbox(ctx, infoFromWire(info), info.GetEphemeral()), nil
 }
 
 // created reads the answer to Create. Its error is a *backend.Error or a status.
@@ -194,12 +194,12 @@ func (c *backendClient) created(call *detached, req *backend.CreateRequest) (*ba
 }
 
 // sandbox returns a handle; closing it destroys the sandbox if ephemeral.
-func (c *backendClient) sandbox(info backend.SandboxInfo, ephemeral bool) backend.Sandbox {
+func (c *backendClient) sandbox(ctx context.Context, info backend.SandboxInfo, ephemeral bool) backend.Sandbox {
 	if !ephemeral {
 		return NewSandbox(c.cc, info, nil)
 	}
 	return NewSandbox(c.cc, info, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), undoTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		// A workspace that has a name is to outlive its sandboxes.
 		return c.Destroy(ctx, &backend.DestroyRequest{ID: info.ID, KeepWorkspace: true})
@@ -219,7 +219,7 @@ func (c *backendClient) Open(ctx context.Context, req *backend.OpenRequest) (bac
 	if bad := badInfo(r.GetSandbox(), req.ID); bad != "" {
 		return nil, c.faulty(op, "%s", bad)
 	}
-	return c.sandbox(infoFromWire(r.GetSandbox()), false), nil
+	return c.sandbox(ctx, infoFromWire(r.GetSandbox()), false), nil
 }
 
 func (c *backendClient) Inspect(ctx context.Context, req *backend.InspectRequest) (*backend.SandboxInfo, error) {

@@ -192,7 +192,7 @@ func (u *upload) run() {
 			}
 			n, err = fill(u.content, buf)
 		}
-		if msg.Commit = err == io.EOF; msg.Commit {
+		if msg.Commit = isEnd(err); msg.Commit {
 			err = nil
 		}
 		u.mu.Lock()

@@ -49,7 +49,7 @@ func detailOf(st *status.Status) *backendv1.ErrorDetail {
 	return nil
 }
 
-func fromDetail(d *backendv1.ErrorDetail) error {
+func fromDetail(d *backendv1.ErrorDetail) *backend.Error {
 	e := &backend.Error{
 		// A kind this side does not know is a failure of no particular kind.
 		Kind:    backend.ErrUnavailable,
@@ -95,7 +95,7 @@ func (p peer) fail(ctx context.Context, op, path string, err error) error {
 	}
 	st, _ := status.FromError(err)
 	if d := detailOf(st); d != nil {
-		e := fromDetail(d).(*backend.Error)
+		e := fromDetail(d)
 		e.Backend, e.Op = orElse(e.Backend, string(p)), orElse(e.Op, op)
 		return e
 	}
@@ -121,9 +121,9 @@ func (p peer) fail(ctx context.Context, op, path string, err error) error {
 }
 
 // ended is the error of a call whose context has ended.
-func (p peer) ended(ctx context.Context, op, path string) error {
+func (p peer) ended(ctx context.Context, op, path string) *backend.Error {
 	e := &backend.Error{Kind: ctx.Err(), Backend: string(p), Op: op, Path: path}
-	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
 		e.Err = cause
 	}
 	return e

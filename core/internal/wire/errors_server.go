@@ -61,7 +61,7 @@ func Error(err error) error {
 	code := codes.Unknown
 	kind := backend.KindOf(err)
 	for _, k := range kinds {
-		if k.err == kind {
+		if errors.Is(kind, k.err) {
 			d.Kind, code = k.wire, k.code
 			break
 		}

@@ -57,7 +57,7 @@ func TestForwardToGone(t *testing.T) {
 			if !errors.Is(err, c.kind) || res == nil || res.StdoutBytes != 2 {
 				t.Errorf("%+v, %v", res, err)
 			}
-			if want := map[bool]backend.Outcome{true: backend.OutcomeLost, false: backend.OutcomeUnknown}[c.kind == backend.ErrGone]; res != nil && res.Outcome != want {
+			if want := map[bool]backend.Outcome{true: backend.OutcomeLost, false: backend.OutcomeUnknown}[errors.Is(c.kind, backend.ErrGone)]; res != nil && res.Outcome != want {
 				t.Errorf("outcome %q, want %q", res.Outcome, want)
 			}
 			if _, err := client(cc).Stat(t.Context(), &backend.StatRequest{Path: "f"}); !errors.Is(err, c.kind) {

@@ -44,7 +44,7 @@ func (s *sandboxServer) Exec(stream backendv1.Sandbox_ExecServer) error {
 
 	res, err := sb.Exec(ctx, req)
 	cause := context.Cause(ctx)
-	if cause == errCancelFrame && res != nil && errors.Is(err, context.Canceled) {
+	if errors.Is(cause, errCancelFrame) && res != nil && errors.Is(err, context.Canceled) {
 		err = nil // as asked for: the result says it
 	}
 	if e := (*backend.Error)(nil); errors.As(cause, &e) {
@@ -164,10 +164,10 @@ func (in *execInput) end() error {
 func (in *execInput) close(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		in.queue = nil
 	}
-	if in.err == nil || in.err == io.EOF {
+	if in.err == nil || errors.Is(in.err, io.EOF) {
 		in.err = err
 	}
 	in.changed.Broadcast()

@@ -53,7 +53,8 @@ func sendFile(stream grpc.ServerStreamingServer[backendv1.ReadFileReply], f *bac
 	msg := &backendv1.ReadFileReply{Info: fileToWire(f.Info)}
 	for {
 		n, err := fill(f, buf)
-		if err != nil && err != io.EOF {
+		end := isEnd(err)
+		if err != nil && !end {
 			return err
 		}
 		if msg.Info != nil || n > 0 {
@@ -63,10 +64,16 @@ func sendFile(stream grpc.ServerStreamingServer[backendv1.ReadFileReply], f *bac
 			}
 			msg.Info = nil
 		}
-		if err == io.EOF {
+		if end {
 			return nil
 		}
 	}
+}
+
+// isEnd reports whether a reader has come to its end. One that wraps io.EOF has
+// not: it tells of something that broke.
+func isEnd(err error) bool {
+	return err == io.EOF //nolint:errorlint // see above
 }
 
 // fill reads until buf is full or r fails, and returns r's own error. io.ReadFull

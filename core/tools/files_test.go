@@ -137,13 +137,10 @@ func (endless) ReadFile(context.Context, *backend.ReadFileRequest) (*backend.Fil
 
 type endlessLines struct{}
 
-func (endlessLines) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	p[len(p)-1] = '\n'
-	return len(p), nil
-}
+var endlessBlock = []byte(strings.Repeat(strings.Repeat("x", 4095)+"\n", 16))
+
+func (endlessLines) Read(p []byte) (int, error) { return copy(p, endlessBlock), nil }
+
 func (endlessLines) Close() error { return nil }
 
 func TestReadEndless(t *testing.T) {

@@ -1,9 +1,12 @@
 package tools_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/deep-sandbox/deep/core/backend"
 )
 
 func TestGlob(t *testing.T) {
@@ -82,4 +85,27 @@ func TestGrepOddLines(t *testing.T) {
 	}
 	b.file("latin1", "caf\xe9 needle\n")
 	b.ok("grep", m{"pattern": "needle", "path": "latin1"}, "latin1:1: caf\uFFFD needle\n")
+}
+
+// locked finds nothing, and could not look everywhere.
+type locked struct {
+	backend.Sandbox
+	places []string
+}
+
+func (l locked) Glob(context.Context, *backend.GlobRequest) (*backend.GlobReply, error) {
+	return &backend.GlobReply{Unreadable: l.places}, nil
+}
+
+func (l locked) Grep(context.Context, *backend.GrepRequest) (*backend.GrepReply, error) {
+	return &backend.GrepReply{Unreadable: l.places}, nil
+}
+
+// TestUnreadable: that nothing was found is not the whole truth then.
+func TestUnreadable(t *testing.T) {
+	b := benchOn(t, locked{newBench(t).sb, []string{"a", "b\nNo files match."}})
+	b.ok("glob", m{"pattern": "*", "path": "src"}, "No files match.\nNot searched for want of permission: src/a, \"src/b\\nNo files match.\"\n")
+	b.ok("grep", m{"pattern": "x"}, "No matches in 0 files.\nNot searched for want of permission: a, \"b\\nNo files match.\"\n")
+	b = benchOn(t, locked{newBench(t).sb, strings.Fields("a b c d e f g")})
+	b.ok("glob", m{"pattern": "*"}, "No files match.\nNot searched for want of permission: a, b, c, d, e and 2 more\n")
 }

@@ -223,10 +223,14 @@ func (b *dockerBackend) remove(ctx context.Context, engineID, id string) error {
 		return b.failure(err, id)
 	}
 	// Its removal is under way: it ended by itself, or somebody else was first.
-	for {
-		if _, err := b.api.ContainerInspect(ctx, engineID); errdefs.IsNotFound(err) {
+	for until := time.Now().Add(pluginsdk.EngineUndo); ; {
+		_, inspectErr := b.api.ContainerInspect(ctx, engineID)
+		switch {
+		case errdefs.IsNotFound(inspectErr):
 			return nil
-		} else if err != nil {
+		case inspectErr != nil:
+			return b.failure(inspectErr, id)
+		case time.Now().After(until):
 			return b.failure(err, id)
 		}
 		select {

@@ -40,9 +40,10 @@ type facts struct {
 // means that there is no engine to work with.
 func (b *dockerBackend) facts(ctx context.Context) (*facts, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.known != nil && time.Since(b.asked) < factsAge {
-		return b.known, nil
+	known, asked := b.known, b.asked
+	b.mu.Unlock()
+	if known != nil && time.Since(asked) < factsAge {
+		return known, nil
 	}
 	version, err := b.api.ServerVersion(ctx)
 	if err != nil {
@@ -84,6 +85,8 @@ func (b *dockerBackend) facts(ctx context.Context) (*facts, error) {
 			f.selinux = true
 		}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.known, b.asked = f, time.Now()
 	return f, nil
 }

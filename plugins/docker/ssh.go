@@ -23,7 +23,7 @@ func sshDialer(host string) (func(ctx context.Context, network, addr string) (ne
 		bad = withPassword || u.User.Username() == ""
 	}
 	if bad {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Path: "host", Message: backend.Printable(host) + " is no address for ssh", Hint: "write ssh://USER@HOST, or ssh://USER@HOST:PORT"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Path: "host", Message: "this is no address for ssh, or it holds a password", Hint: "write ssh://USER@HOST, or ssh://USER@HOST:PORT"}
 	}
 	args := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-T"}
 	if u.User != nil {

@@ -224,7 +224,7 @@ func (b *podmanBackend) remove(ctx context.Context, engineID, id string) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for until := time.Now().Add(pluginsdk.EngineUndo); ; {
 		_, err := containers.Remove(api, engineID, new(containers.RemoveOptions).WithForce(true).WithVolumes(true).WithTimeout(0))
 		if notFound(err) || err != nil && ctx.Err() != nil {
 			return b.failure(ctx.Err(), id)
@@ -237,6 +237,8 @@ func (b *podmanBackend) remove(ctx context.Context, engineID, id string) error {
 			return b.failure(errors.Join(existsErr, err), id)
 		case !there:
 			return nil
+		case time.Now().After(until):
+			return b.failure(errors.Join(errors.New("it is still there"), err), id)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 
 	"github.com/containers/podman/v5/pkg/bindings/containers"
 	"github.com/containers/podman/v5/pkg/bindings/volumes"
@@ -215,6 +216,10 @@ func (b *podmanBackend) workspace(ctx context.Context, f *facts, req *pluginsdk.
 		source, uid, gid, err := b.binds(f).Workspace(w.Source)
 		if err != nil {
 			return err
+		}
+		if f.rootless() && int(uid) != os.Getuid() {
+			return &backend.Error{Kind: backend.ErrPermission, Path: "workspace",
+				Message: "it belongs to another user, and this service of your own maps only you", Hint: "use a directory of your own"}
 		}
 		p.uid, p.gid = uid, gid
 		p.mounts = append(p.mounts, bind(source, w.Path, false))

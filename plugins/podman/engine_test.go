@@ -14,8 +14,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestBackend(t *testing.T) {
-	enginetest.Run(t, enginetest.Engine{
+func TestBackend(t *testing.T) { enginetest.Run(t, engine()) }
+
+func engine() enginetest.Engine {
+	return enginetest.Engine{
 		Name:   "podman",
 		Socket: "/run/podman/podman.sock",
 		TLS:    true,
@@ -25,5 +27,5 @@ func TestBackend(t *testing.T) {
 		NewWithAuth: func(env pluginsdk.Env, host, file string) (pluginsdk.Provisioner, error) {
 			return newBackend(Config{Host: host, Auth: file}, env)
 		},
-	})
+	}
 }

@@ -4,7 +4,7 @@ package enginetest
 
 import (
 	"bytes"
-	"crypto/rand"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -83,6 +83,7 @@ func Run(t *testing.T, e Engine) {
 			{"mounts", testMounts},
 			{"image-volumes", testImageVolumes},
 			{"remote", testRemote},
+			{"tcp", testTCP},
 			{"cancel", testCancel},
 			{"image-errors", testImageErrors},
 			{"pull", testPull},
@@ -91,6 +92,29 @@ func Run(t *testing.T, e Engine) {
 		}
 	})
 	t.Run("no-engine", func(t *testing.T) { testNoEngine(t, e) })
+}
+
+// RunAt makes a sandbox with the engine at an address that is not its socket, and
+// sends bytes through.
+func RunAt(t *testing.T, e Engine, host string) {
+	require.Engine(t, e.Name)
+	s := newSuite(t, e)
+	p := s.provisioner(host, false)
+	s.Cleanup(s.removeGuestVolume)
+	req := s.request(nil)
+	if _, err := s.provisionBy(p, req); err != nil {
+		s.Fatal(err)
+	}
+	stream := s.connect(p, req.ID)
+	data := make([]byte, 8<<20)
+	_, _ = crand.Read(data) // never fails
+	s.echo(stream, data)
+	if err := stream.Close(); err != nil {
+		s.Error(err)
+	}
+	if err := p.Destroy(s.Context(), &backend.DestroyRequest{ID: req.ID}); err != nil {
+		s.Error(err)
+	}
 }
 
 func newSuite(t *testing.T, e Engine) *suite {
@@ -166,7 +190,7 @@ func guestDir(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	// What follows the program is of no account to the kernel.
-	if err := os.WriteFile(filepath.Join(dir, "deep-guest-linux-"+runtime.GOARCH), append(program, rand.Text()...), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(dir, "deep-guest-linux-"+runtime.GOARCH), append(program, crand.Text()...), 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
 	return dir

@@ -20,13 +20,16 @@ import (
 // that may be anybody's file.
 type approver struct {
 	runner *runner
+	open   func() (*tty, error)
 
 	mu sync.Mutex
 	// always are the tools not to be asked about any more in this process.
 	always map[string]bool
 }
 
-func newApprover(r *runner) *approver { return &approver{runner: r, always: map[string]bool{}} }
+func newApprover(r *runner) *approver {
+	return &approver{runner: r, open: openTerminal, always: map[string]bool{}}
+}
 
 // errLater is the answer of somebody who does not want to decide now.
 var errLater = errors.New("later")
@@ -36,7 +39,7 @@ var errLater = errors.New("later")
 func (p *approver) approve(ctx context.Context, calls []agent.Call) ([]agent.Decision, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	tty, err := openTerminal()
+	tty, err := p.open()
 	if err != nil {
 		return nil, nil //nolint:nilerr // no terminal is no failure: it means that nobody can be asked
 	}
@@ -63,6 +66,8 @@ func (p *approver) approve(ctx context.Context, calls []agent.Call) ([]agent.Dec
 	return decisions, nil
 }
 
+const question = "Run it? [y]es, [n]o (n WHY tells the model), [a]lways in this run, [d]etails; Ctrl-D decides later: "
+
 // ask shows one call in full and waits for a word on it.
 func (p *approver) ask(tty *tty, call agent.Call) (agent.Decision, error) {
 	paint := palette(wantsColour())
@@ -78,11 +83,12 @@ func (p *approver) ask(tty *tty, call agent.Call) (agent.Decision, error) {
 	for {
 		// What was typed before the question was shown is no answer to it.
 		tty.discard()
-		if _, err := io.WriteString(tty.file, shown+"Run it? [y]es, [n]o, [n] why not, [a]lways in this run, [d]etails, Ctrl-D decides later: "); err != nil {
+		if _, err := io.WriteString(tty.file, shown+question); err != nil {
 			return agent.Decision{}, err
 		}
 		line, err := tty.line()
 		if err != nil {
+			_, _ = io.WriteString(tty.file, "\n") // the question has no answer in its line
 			return agent.Decision{}, err
 		}
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")

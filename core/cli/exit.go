@@ -12,6 +12,7 @@ import (
 	"github.com/deep-sandbox/deep/core/config"
 	"github.com/deep-sandbox/deep/core/host"
 	"github.com/deep-sandbox/deep/core/internal/llm"
+	"github.com/deep-sandbox/deep/core/internal/replay"
 )
 
 // Exit codes. Those of `deep exec` are the command's, but for these; a command
@@ -129,6 +130,7 @@ func apart(err error) (what, hint string, more []string) {
 		model *llm.Error
 		usage *usageError
 		file  *config.FileError
+		left  *replay.MismatchError
 	)
 	switch {
 	case errors.As(err, &crash):
@@ -141,6 +143,8 @@ func apart(err error) (what, hint string, more []string) {
 		hint = usage.hint
 	case errors.As(err, &file):
 		hint = file.Hint
+	case errors.As(err, &left):
+		more = strings.Split(strings.TrimRight(left.Diff(), "\n"), "\n")
 	default:
 		hint = backend.HintOf(err)
 	}

@@ -63,7 +63,13 @@ type outputFlags struct{ json, quiet bool }
 func (f *outputFlags) add(c *cobra.Command) {
 	jsonFlag(c, &f.json, "print what happens as JSON, one event a line")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "print the model's last word and nothing else")
-	c.MarkFlagsMutuallyExclusive("json", "quiet")
+}
+
+func (f *outputFlags) check() error {
+	if f.json && f.quiet {
+		return &usageError{"there are both --json and --quiet", "use one of them"}
+	}
+	return nil
 }
 
 func newRunCommand(a *app) *cobra.Command {
@@ -125,6 +131,9 @@ func (a *app) run(ctx context.Context, o *runOptions, task string) error {
 		if !slices.Contains(tools.Names(), tool) {
 			return &usageError{"--approve: there is no tool " + escapeLine(tool), config.Suggest(tool, tools.Names())}
 		}
+	}
+	if err := o.check(); err != nil {
+		return err
 	}
 	c, err := a.config()
 	if err != nil {

@@ -39,6 +39,10 @@ func (r *runner) model() (agent.Model, *replay.Server, error) {
 	}
 	path, ok := strings.CutPrefix(r.run.Model, replayPrefix)
 	if !ok {
+		if model.BaseURL == "" && model.APIKey == "" {
+			return model, nil, &usageError{"there is no API key for the model " + escapeLine(model.Name),
+				"set OPENAI_API_KEY, or model { api_key } in the configuration; --base-url asks elsewhere, --model replay:FILE nobody"}
+		}
 		return model, nil, nil
 	}
 	recording, err := replay.Load(path)

@@ -62,6 +62,9 @@ func (f decisionFlag) Set(s string) error {
 
 // runResume goes on with a run.
 func (a *app) runResume(ctx context.Context, o *resumeOptions, id string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	c, err := a.config()
 	if err != nil {
 		return err

@@ -32,10 +32,12 @@ type runView struct {
 	// open reports that the last line has no end yet.
 	open    bool
 	command *commandView
+	// denied are the calls whose answer says nothing new.
+	denied map[string]bool
 }
 
 func newRunView(r *runner, flags *outputFlags, stop func(error)) *runView {
-	v := &runView{runner: r, out: r.app.Out, flags: flags, stop: stop, paint: palette(colourful(r.app.Out))}
+	v := &runView{runner: r, out: r.app.Out, flags: flags, stop: stop, paint: palette(colourful(r.app.Out)), denied: map[string]bool{}}
 	v.text = &escaper{w: writerFunc(v.write)}
 	return v
 }
@@ -127,6 +129,7 @@ func (v *runView) show(e agent.Event) {
 		v.command = &commandView{view: v}
 	case agent.EventApproval:
 		if !e.Decision.Approve {
+			v.denied[e.Call.ID] = true
 			v.printf("%s\n", v.paint.yellow("denied"+reason(e.Decision.Reason)))
 		}
 	case agent.EventAnswer:
@@ -160,7 +163,7 @@ func (v *runView) answer(e agent.Event) {
 		}
 		return
 	}
-	if e.Call.Tool == "write_todos" && !e.Failed {
+	if v.denied[e.Call.ID] || e.Call.Tool == "write_todos" && !e.Failed {
 		return
 	}
 	text := "  " + escapeLine(firstLine(e.Text))

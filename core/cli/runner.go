@@ -33,6 +33,9 @@ type runner struct {
 
 	mu      sync.Mutex
 	sandbox backend.Sandbox
+	// used reports that the private workspace may be there. A run whose tools need
+	// no sandbox has none, and its end asks no engine.
+	used bool
 }
 
 // runSettings are kept with a run, so that another process goes on with the same.
@@ -147,7 +150,7 @@ func (r *runner) claim(ctx context.Context, id string) (*agent.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.run = run
+	r.run, r.used = run, true
 	if err := json.Unmarshal(run.Settings, &r.settings); err != nil {
 		return nil, damaged(id, err)
 	}
@@ -247,6 +250,9 @@ func (r *runner) save(ctx context.Context, state *agent.State) error {
 
 // makeSandbox makes the sandbox of the run.
 func (r *runner) makeSandbox(ctx context.Context) (backend.Sandbox, error) {
+	r.mu.Lock()
+	r.used = true
+	r.mu.Unlock()
 	sb, err := r.app.create(ctx, r.plugin, &backend.CreateRequest{ID: backend.NewID(), Spec: r.settings.Spec})
 	if err != nil {
 		return nil, r.backend.ExplainSandbox(err, r.overridden...)
@@ -265,13 +271,13 @@ func (r *runner) clean(ctx context.Context, status agent.Status) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
 	r.mu.Lock()
-	sb := r.sandbox
+	sb, used := r.sandbox, r.used
 	r.mu.Unlock()
 	var err error
 	if sb != nil {
 		err = sb.Close()
 	}
-	if err == nil && !r.kept(status) {
+	if err == nil && used && !r.kept(status) {
 		err = r.plugin.RemoveWorkspace(ctx, &backend.RemoveWorkspaceRequest{Name: r.run.Workspace})
 	}
 	if err != nil {

@@ -190,12 +190,16 @@ func table(example string) parse[map[string]string] {
 	}
 }
 
-// duration is a positive time. none, if true, also takes "none", for none.
+// duration is a positive time; "none" stands for none, unless that is noneOf.
 func duration(example string, none time.Duration) parse[time.Duration] {
 	return func(d *decoder, a *hclsyntax.Attribute) (time.Duration, bool) {
+		hint := "write it as in " + a.Name + " = " + example
+		if none != noneOf {
+			hint += `, or "none"`
+		}
 		v, diags := a.Expr.Value(d.evaluation)
 		if !diags.HasErrors() && !v.IsNull() && v.Type() == cty.Number {
-			return wrong[time.Duration](d, a, "has no unit", "write it with one, as in "+a.Name+" = "+example)
+			return wrong[time.Duration](d, a, "has no unit", hint)
 		}
 		s, ok := text(example)(d, a)
 		if !ok {
@@ -206,10 +210,6 @@ func duration(example string, none time.Duration) parse[time.Duration] {
 		}
 		t, err := ParseDuration(s)
 		if err != nil {
-			hint := "write it as in " + a.Name + " = " + example
-			if none != noneOf {
-				hint += `, or "none"`
-			}
 			return wrong[time.Duration](d, a, err.Error(), hint)
 		}
 		return t, true
@@ -248,7 +248,7 @@ func size(example string) parse[int64] {
 	return func(d *decoder, a *hclsyntax.Attribute) (int64, bool) {
 		v, diags := a.Expr.Value(d.evaluation)
 		if !diags.HasErrors() && !v.IsNull() && v.Type() == cty.Number {
-			return wrong[int64](d, a, "has no unit", "write it with one, as in "+a.Name+" = "+example)
+			return wrong[int64](d, a, "has no unit", "write it as in "+a.Name+" = "+example)
 		}
 		s, ok := text(example)(d, a)
 		if !ok {

@@ -130,9 +130,11 @@ type LayerState string
 
 // States of a layer.
 const (
-	LayerPresent  LayerState = "present"
+	LayerPresent LayerState = "present"
+	// LayerDegraded: weaker than it could be; sandboxes are made all the same.
 	LayerDegraded LayerState = "degraded"
-	LayerMissing  LayerState = "missing"
+	// LayerMissing: Create refuses, unless Spec.AcceptDegraded names it.
+	LayerMissing LayerState = "missing"
 	// LayerPlanned: deep does not apply this layer yet.
 	LayerPlanned LayerState = "planned"
 )

@@ -139,7 +139,7 @@ func (f *facts) userNamespace() backend.Layer {
 	case f.userns:
 		l.Detail = "the engine maps root in a container to another user"
 	default:
-		l.State, l.Detail = backend.LayerMissing, "root in a container, which only the guest is, is root outside"
+		l.State, l.Detail = backend.LayerDegraded, "root in a container, which only the guest is, is root outside"
 		l.Remedy = `set "userns-remap": "default" in the engine's daemon.json, or use rootless Docker`
 	}
 	return l

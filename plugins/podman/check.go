@@ -104,7 +104,7 @@ func (f *facts) userNamespace() backend.Layer {
 	if f.rootless() {
 		return backend.Layer{Name: "user namespace", State: backend.LayerPresent, Detail: "the engine is rootless"}
 	}
-	return backend.Layer{Name: "user namespace", State: backend.LayerMissing,
+	return backend.Layer{Name: "user namespace", State: backend.LayerDegraded,
 		Detail: "root in a container, which only the guest is, is root outside",
 		Remedy: "use this user's own service: systemctl --user start podman.socket"}
 }

@@ -181,7 +181,7 @@ func TestDecide(t *testing.T) {
 		if !errors.Is(err, c.kind) {
 			t.Errorf("%v: %v, want %v", c.ids, err, c.kind)
 		}
-		if c.kind == backend.ErrNotFound && !strings.Contains(err.Error(), "these wait: call_1_1, call_1_3") {
+		if errors.Is(err, backend.ErrNotFound) && !strings.Contains(err.Error(), "these wait: call_1_1, call_1_3") {
 			t.Errorf("%v: %q does not say which wait", c.ids, err)
 		}
 	}

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -142,7 +143,7 @@ func ended(t *testing.T, res *agent.Result, err error, want agent.Status) {
 	if res.Status != want || res.State.Status != want {
 		t.Fatalf("status %s (stored %s), reason %q, error %v; want %s", res.Status, res.State.Status, res.Reason, err, want)
 	}
-	if failed := want == agent.StatusFailed || want == agent.StatusCancelled; failed != (err != nil) || err != res.Err {
+	if failed := want == agent.StatusFailed || want == agent.StatusCancelled; failed != (err != nil) || !errors.Is(err, res.Err) {
 		t.Errorf("status %s with error %v, and Err %v", want, err, res.Err)
 	}
 	if (res.Reason == "") != (want == agent.StatusCompleted) {

@@ -159,14 +159,17 @@ func failed(format string, args ...any) Answer {
 	return Answer{Text: fmt.Sprintf(format, args...), Failed: true}
 }
 
+// mendable are the kinds of errors that a model can do something about.
+var mendable = []error{
+	backend.ErrNotFound, backend.ErrExists, backend.ErrIsDirectory, backend.ErrNotDirectory,
+	backend.ErrPermission, backend.ErrInvalid, backend.ErrTooLarge, backend.ErrConflict,
+	backend.ErrNoSpace, backend.ErrUnsupported,
+}
+
 // problem turns an error of the sandbox into an answer, if the model can do
 // something about it, or returns it.
 func problem(err error) (Answer, error) {
-	switch backend.KindOf(err) {
-	case backend.ErrNotFound, backend.ErrExists, backend.ErrIsDirectory, backend.ErrNotDirectory,
-		backend.ErrPermission, backend.ErrInvalid, backend.ErrTooLarge, backend.ErrConflict,
-		backend.ErrNoSpace, backend.ErrUnsupported:
-	default:
+	if !slices.Contains(mendable, backend.KindOf(err)) {
 		return Answer{}, err
 	}
 	var e *backend.Error

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const savesEach = 20
+const savesEach = 10
 
 // child waits for a line on stdin, so that all begin at once, does its job, tells
 // the outcome, and stays until stdin ends.
@@ -125,7 +125,7 @@ func (h *helper) outcome(t *testing.T) string {
 // TestSeveralProcesses: all open a file that is not there yet and write to it.
 func TestSeveralProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "state.db")
-	const n = 6
+	const n = 5
 	var helpers []*helper
 	for i := range n {
 		helpers = append(helpers, start(t, "write", path, fmt.Sprint("run", i)))

@@ -116,7 +116,7 @@ func (s *Store) Runs(ctx context.Context) ([]*Run, error) {
 	if err != nil {
 		return nil, s.wrap(op, err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err has told
 	var runs []*Run
 	for rows.Next() {
 		r, err := scan(rows)

@@ -107,7 +107,10 @@ func (s *Store) inspect(ctx context.Context) error {
 	if err != nil {
 		return s.wrap("open state", err)
 	}
-	_, err = s.version(ctx, db)
+	err = patiently(ctx, func() error {
+		_, err := s.version(ctx, db)
+		return err
+	})
 	if closeErr := db.Close(); err == nil && closeErr != nil {
 		err = s.wrap("open state", closeErr)
 	}
@@ -150,7 +153,11 @@ var migrations = []string{
 // migrate brings the file to the newest version, in one transaction, so that two
 // processes that start at once do it once.
 func (s *Store) migrate(ctx context.Context) error {
-	tx, err := s.begin(ctx)
+	var tx *sql.Tx
+	err := patiently(ctx, func() (err error) {
+		tx, err = s.db.BeginTx(ctx, nil)
+		return err
+	})
 	if err != nil {
 		return s.wrap("migrate state", err)
 	}
@@ -173,17 +180,17 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// begin begins the first transaction. While processes that open a new file at once
-// change its journal mode, SQLite answers "busy" without waiting.
-func (s *Store) begin(ctx context.Context) (*sql.Tx, error) {
+// patiently does something on a file that others may be making at this moment:
+// while its journal mode changes, SQLite answers "busy" without waiting.
+func patiently(ctx context.Context, do func() error) error {
 	for deadline := time.Now().Add(busyTimeout); ; {
-		tx, err := s.db.BeginTx(ctx, nil)
-		if err == nil || !isBusy(err) || time.Now().After(deadline) {
-			return tx, err
+		err := do()
+		if !isBusy(err) || time.Now().After(deadline) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 )
@@ -116,7 +118,7 @@ func tmpfsOf(spec backend.Spec) ([]tmpfs, error) {
 
 // startKeeper starts the process that makes the sandbox, and waits until it says
 // that it is there. When ctx ends before, undo ends it.
-func (b *localBackend) startKeeper(ctx context.Context, p *plan) error {
+func (b *localBackend) startKeeper(ctx context.Context, p *plan) (err error) {
 	socket, err := listen(p.Dir)
 	if err != nil {
 		return failure(err, p.Dir)
@@ -143,7 +145,16 @@ func (b *localBackend) startKeeper(ctx context.Context, p *plan) error {
 	if err != nil {
 		return errors.Join(failure(err, p.Dir), out.Close())
 	}
-	go func() { _ = cmd.Wait() }() // its end is known by its lock
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, endKeeper(cmd.Process, ended))
+		}
+	}()
 	start, err := startTime(cmd.Process.Pid)
 	if err == nil {
 		p.Record.Keeper = process{cmd.Process.Pid, start}
@@ -153,6 +164,21 @@ func (b *localBackend) startKeeper(ctx context.Context, p *plan) error {
 		return failure(err, p.Dir)
 	}
 	return wait(ctx, p.Record.ID, reports)
+}
+
+// endKeeper ends a keeper that may not have taken its lock yet, so that nothing
+// comes to life in a directory that is removed meanwhile.
+func endKeeper(keeper *os.Process, ended <-chan struct{}) error {
+	// Terminated, not killed: it takes its child along.
+	if err := keeper.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(undoTimeout):
+		return errors.New("its keeper does not end")
+	}
 }
 
 // wait reads the keeper's report, or gives up when ctx ends.

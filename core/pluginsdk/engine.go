@@ -47,25 +47,12 @@ func EngineCaps() []string { return []string{"SETUID", "SETGID", "KILL"} }
 // is made by the image's id, since what a tag means can change in between.
 const LabelImage = "deep.image"
 
-// LabelStopped marks what stands for a sandbox that was stopped: a container that
-// is never started, has the name and labels of the one that ran, and holds on to
-// its workspace. The one that ran is gone, as it always is when its guest ends.
-const LabelStopped = "deep.stopped"
-
-// EngineNeverStarted is the command of a container that exists only to hold
-// volumes.
-func EngineNeverStarted() []string { return []string{EngineGuestDir + "/never-started"} }
-
 // EngineContainer is the name of the container of sandbox id. It derives from
 // the id, so that the engine itself refuses a second one.
 func EngineContainer(id string) string { return "deep-" + id }
 
 // EngineWorkspace is the name of the volume of a kept workspace.
 func EngineWorkspace(name string) string { return "deep-ws-" + name }
-
-// EngineGuestVolume is the name of the volume that holds the guest's program of
-// this sum, on an engine that does not see the file.
-func EngineGuestVolume(sum string) string { return "deep-guest-" + sum[:min(len(sum), 32)] }
 
 // EngineArch returns the architecture of an image, in the words of OCI, as
 // GuestProgram has it, or "" for one there is no guest for.

@@ -127,3 +127,18 @@ func within(path, dir string) bool {
 func bindError(kind error, field, message, hint string) error {
 	return &backend.Error{Kind: kind, Path: field, Message: message, Hint: hint}
 }
+
+// EngineBindable refuses a directory of this host where the engine does not see
+// it (local), or sees other owners (mapped). field is where it was asked for.
+func EngineBindable(field, address string, local, mapped bool) error {
+	e := &backend.Error{Kind: backend.ErrUnsupported, Path: field, Hint: "leave it out: the sandbox gets a workspace of its own"}
+	switch {
+	case !local:
+		e.Message = "the engine at " + backend.Printable(address) + " does not see the directories of this host"
+	case mapped:
+		e.Message = "the engine maps users, and a directory of this host would belong to nobody in the sandbox"
+	default:
+		return nil
+	}
+	return e
+}

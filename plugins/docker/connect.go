@@ -14,14 +14,11 @@ import (
 // Connect implements pluginsdk.Provisioner: one exec that bridges to the guest's
 // socket, attached for as long as the stream is open.
 func (b *dockerBackend) Connect(ctx context.Context, id string) (io.ReadWriteCloser, error) {
-	found, err := b.find(ctx, id)
-	switch {
-	case err != nil:
+	found, err := b.Running(ctx, id)
+	if err != nil {
 		return nil, err
-	case found == nil:
-		return nil, pluginsdk.EngineStopped(id)
 	}
-	created, err := b.api.ContainerExecCreate(ctx, found.ID, container.ExecOptions{
+	created, err := b.api.ContainerExecCreate(ctx, found.EngineID, container.ExecOptions{
 		User:         pluginsdk.EngineUser,
 		Cmd:          pluginsdk.EngineConnect(),
 		AttachStdin:  true,
@@ -29,11 +26,11 @@ func (b *dockerBackend) Connect(ctx context.Context, id string) (io.ReadWriteClo
 		AttachStderr: true,
 	})
 	if err != nil {
-		return nil, b.connectFailure(err, id, found.State)
+		return nil, b.connectFailure(ctx, err, id)
 	}
 	attached, err := b.attach(ctx, created.ID)
 	if err != nil {
-		return nil, b.connectFailure(err, id, found.State)
+		return nil, b.connectFailure(ctx, err, id)
 	}
 	log := b.env.Log.With("sandbox", id)
 	return pluginsdk.NewEngineStream(attached.Conn, attached.Reader, func(line string) { log.Debug("connect: " + line) }), nil
@@ -64,13 +61,12 @@ func (b *dockerBackend) attach(ctx context.Context, exec string) (types.Hijacked
 	}
 }
 
-// connectFailure: what does not run is gone, what is paused is out of reach.
-func (b *dockerBackend) connectFailure(err error, id string, state container.ContainerState) error {
-	switch {
-	case errdefs.IsConflict(err) && state == container.StatePaused:
-		return pluginsdk.EnginePaused(id, "docker")
-	case errdefs.IsConflict(err), errdefs.IsNotFound(err):
-		return pluginsdk.EngineStopped(id)
+// connectFailure tells what ended or was paused meanwhile.
+func (b *dockerBackend) connectFailure(ctx context.Context, err error, id string) error {
+	if errdefs.IsConflict(err) || errdefs.IsNotFound(err) {
+		if _, runErr := b.Running(ctx, id); runErr != nil {
+			return runErr
+		}
 	}
 	return b.failure(err, id)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/go-units"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -21,58 +19,52 @@ import (
 type plan struct {
 	config container.Config
 	host   container.HostConfig
+	mounts []mount.Mount
 	// uid and gid commands run as.
 	uid, gid uint32
 	// own is set when the workspace is new and has to be given to them.
 	own bool
-	// newVolume is the volume made for this sandbox that outlives it.
-	newVolume string
-	degraded  []string
+	// newWorkspace is set when a kept workspace was made for this sandbox.
+	newWorkspace bool
+	degraded     []string
 }
 
 // Provision implements pluginsdk.Provisioner.
-func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (_ *pluginsdk.Provisioned, err error) {
+func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (*pluginsdk.Provisioned, error) {
 	f, err := b.facts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	degraded, err := pluginsdk.EngineEnforce(f.layers(), req.Spec.AcceptDegraded)
-	if err != nil {
+	p := &plan{}
+	if p.degraded, err = pluginsdk.EngineEnforce(f.layers(), req.Spec.AcceptDegraded); err != nil {
 		return nil, err
 	}
 	img, err := b.resolve(ctx, f, req.Spec, req.Progress)
 	if err != nil {
 		return nil, err
 	}
-	guest, err := b.placeGuest(ctx, f, img, req)
+	if err := b.placeGuest(ctx, f, img, req, p); err != nil {
+		return nil, err
+	}
+	if err := b.mounts(f, req.Spec, p); err != nil {
+		return nil, err
+	}
+	if err := b.workspace(ctx, f, req, p); err != nil {
+		return nil, err
+	}
+	made, err := b.make(ctx, f, img, req, p)
 	if err != nil {
-		return nil, err
+		return nil, b.Undo(ctx, req, p.newWorkspace, err)
 	}
-	p := &plan{degraded: degraded}
-	workspace, err := b.workspace(ctx, f, p, req)
-	if err != nil {
-		return nil, err
-	}
-	undo := func() error { return nil }
-	defer func() {
-		if err == nil {
-			return
-		}
-		if undoErr := undo(); undoErr != nil {
-			err = errors.Join(err, undoErr)
-		}
-	}()
-	if p.newVolume != "" {
-		undo = func() error { return b.undo(ctx, req, "", p.newVolume) }
-	}
-	mounts, err := b.mounts(f, req.Spec)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.describe(p, f, img, req, append(mounts, guest, workspace)); err != nil {
-		return nil, err
-	}
+	return made, nil
+}
 
+// make makes and starts the container. What it made when it fails is undone by
+// its caller.
+func (b *dockerBackend) make(ctx context.Context, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, p *plan) (*pluginsdk.Provisioned, error) {
+	if err := b.describe(p, f, img, req); err != nil {
+		return nil, err
+	}
 	req.Progress(backend.Progress{Phase: backend.PhaseStart, Message: "starting the container"})
 	outlast, cancel := pluginsdk.EngineOutlast(ctx)
 	defer cancel()
@@ -80,14 +72,9 @@ func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	switch {
 	case errdefs.IsConflict(err):
 		return nil, pluginsdk.EngineExists(req.ID)
-	case err != nil && outlast.Err() != nil:
-		// It may have been made all the same.
-		undo = func() error { return b.undo(ctx, req, pluginsdk.EngineContainer(req.ID), p.newVolume) }
-		return nil, b.failure(err, req.ID)
 	case err != nil:
 		return nil, b.failure(err, req.ID)
 	}
-	undo = func() error { return b.undo(ctx, req, made.ID, p.newVolume) }
 	for _, w := range made.Warnings {
 		b.env.Log.Warn("the engine warns", "sandbox", req.ID, "warning", backend.Printable(w))
 	}
@@ -96,7 +83,7 @@ func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	}
 	info := pluginsdk.InfoFromLabels(p.config.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newVolume != ""}, nil
+	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
 }
 
 // start gives a new workspace to its user and starts the guest, unless ctx has
@@ -106,7 +93,10 @@ func (b *dockerBackend) start(ctx, outlast context.Context, engineID string, p *
 		return err
 	}
 	if p.own {
-		if err := b.give(outlast, engineID, req.Spec.Workspace.Path, p.uid, p.gid); err != nil {
+		// It takes 45 ms, a third of a start-up beyond the engine's own, but needs
+		// no program in the image and no capability in the guest. "/" and not ".",
+		// which the engine skips.
+		if err := b.Put(outlast, engineID, req.Spec.Workspace.Path, pluginsdk.EngineOwner("/", p.uid, p.gid)); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -119,119 +109,80 @@ func (b *dockerBackend) start(ctx, outlast context.Context, engineID string, p *
 	return ctx.Err()
 }
 
-// give makes the user the owner of a volume's root, before the container runs:
-// an archive with that one directory. It takes 45 ms, most of a start-up beyond
-// the engine's own, but needs no program in the image and no capability in the
-// guest. "/" and not ".", which the engine skips.
-func (b *dockerBackend) give(ctx context.Context, engineID, dir string, uid, gid uint32) error {
-	return b.put(ctx, engineID, dir, pluginsdk.EngineOwner("/", uid, gid))
+// placeGuest adds the guest's program: a bind of the file when the engine sees
+// it, else a volume that holds it. Both are read-only.
+func (b *dockerBackend) placeGuest(ctx context.Context, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, p *plan) error {
+	// With SELinux a bound file has a label that a container may not execute.
+	if f.local && !f.selinux {
+		file, err := req.Guest.Path(img.arch)
+		p.mounts = append(p.mounts, bind(file, pluginsdk.EngineGuestPath, true))
+		return err
+	}
+	name, err := b.PlaceGuest(ctx, req, img.arch, img.id)
+	guest := volume(name, pluginsdk.EngineGuestDir)
+	guest.ReadOnly = true
+	p.mounts = append(p.mounts, guest)
+	return err
 }
 
-// undo removes what a Provision made that failed. The caller may be gone.
-func (b *dockerBackend) undo(ctx context.Context, req *pluginsdk.ProvisionRequest, engineID, newVolume string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginsdk.EngineUndo)
-	defer cancel()
-	if engineID == pluginsdk.EngineContainer(req.ID) {
-		// By name only if it is really this one.
-		found, err := b.api.ContainerInspect(ctx, engineID)
-		switch {
-		case errdefs.IsNotFound(err):
-			engineID = ""
-		case err != nil:
-			return b.failure(err, req.ID)
-		case found.Config == nil || !pluginsdk.EngineMade(found.Config.Labels, req.Labels):
-			engineID = ""
-		}
-	}
-	if engineID != "" {
-		if err := b.remove(ctx, engineID, req.ID); err != nil {
-			return err
-		}
-	}
-	if newVolume == "" {
-		return nil
-	}
-	b.mu.Lock()
-	delete(b.newWorkspaces, req.ID)
-	b.mu.Unlock()
-	if err := b.api.VolumeRemove(ctx, newVolume, false); err != nil && !errdefs.IsNotFound(err) {
-		return b.failure(err, req.ID)
-	}
-	return nil
-}
-
-// workspace returns the mount of the workspace, and makes its volume if it is to
-// be kept.
-func (b *dockerBackend) workspace(ctx context.Context, f *facts, p *plan, req *pluginsdk.ProvisionRequest) (mount.Mount, error) {
+// workspace adds the workspace, and makes its volume if it is to be kept.
+func (b *dockerBackend) workspace(ctx context.Context, f *facts, req *pluginsdk.ProvisionRequest, p *plan) error {
 	w := req.Spec.Workspace
 	p.uid, p.gid = pluginsdk.EngineSandboxUser()
 	switch {
 	case w.Source != "":
 		if err := b.bindable(f, "workspace"); err != nil {
-			return mount.Mount{}, err
+			return err
 		}
 		source, uid, gid, err := b.binds(f).Workspace(w.Source)
 		if err != nil {
-			return mount.Mount{}, err
+			return err
 		}
 		p.uid, p.gid = uid, gid
-		return mount.Mount{Type: mount.TypeBind, Source: source, Target: w.Path}, nil
+		p.mounts = append(p.mounts, bind(source, w.Path, false))
 	case w.Name != "":
-		made, err := b.keptVolume(ctx, req)
+		made, err := b.KeepWorkspace(ctx, req)
 		if err != nil {
-			return mount.Mount{}, err
+			return err
 		}
-		name := pluginsdk.EngineWorkspace(w.Name)
-		if made {
-			p.own, p.newVolume = true, name
-		}
-		return mount.Mount{Type: mount.TypeVolume, Source: name, Target: w.Path, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}, nil
+		p.own, p.newWorkspace = made, made
+		p.mounts = append(p.mounts, volume(pluginsdk.EngineWorkspace(w.Name), w.Path))
+	default:
+		// Without a name it goes with the container, whoever removes that.
+		fresh := volume("", w.Path)
+		fresh.VolumeOptions.Labels = req.Labels
+		p.own = true
+		p.mounts = append(p.mounts, fresh)
 	}
-	// Without a name it goes with the container, whoever removes that.
-	p.own = true
-	return mount.Mount{Type: mount.TypeVolume, Target: w.Path, VolumeOptions: &mount.VolumeOptions{NoCopy: true, Labels: req.Labels}}, nil
+	return nil
 }
 
-// keptVolume makes the volume of a kept workspace unless it is there, and
-// reports whether it did: then the volume has the labels of this request.
-func (b *dockerBackend) keptVolume(ctx context.Context, req *pluginsdk.ProvisionRequest) (made bool, err error) {
-	w := req.Spec.Workspace
-	outlast, cancel := pluginsdk.EngineOutlast(ctx)
-	defer cancel()
-	v, err := b.api.VolumeCreate(outlast, volume.CreateOptions{Name: pluginsdk.EngineWorkspace(w.Name), Labels: req.Labels})
-	if err != nil {
-		return false, b.failure(err, w.Name)
-	}
-	if err := pluginsdk.EngineOwnWorkspace(w.Name, v.Labels); err != nil {
-		return false, err
-	}
-	made = pluginsdk.EngineMade(v.Labels, req.Labels)
-	if made {
-		b.mu.Lock()
-		b.newWorkspaces[req.ID] = w.Name
-		b.mu.Unlock()
-	}
-	return made, nil
-}
-
-// mounts returns the further mounts of a specification.
-func (b *dockerBackend) mounts(f *facts, spec backend.Spec) ([]mount.Mount, error) {
-	var mounts []mount.Mount
+// mounts adds the further mounts of a specification.
+func (b *dockerBackend) mounts(f *facts, spec backend.Spec, p *plan) error {
 	for _, m := range spec.Mounts {
 		if err := b.bindable(f, "volume "+m.Target); err != nil {
-			return nil, err
+			return err
 		}
 		source, err := b.binds(f).Mount(m)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: source, Target: m.Target, ReadOnly: m.ReadOnly})
+		p.mounts = append(p.mounts, bind(source, m.Target, m.ReadOnly))
 	}
 	if spec.Network == backend.NetworkNone {
 		// Even without a network the engine shows the host's nameservers.
-		mounts = append(mounts, mount.Mount{Type: mount.TypeBind, Source: "/dev/null", Target: "/etc/resolv.conf", ReadOnly: true})
+		p.mounts = append(p.mounts, bind("/dev/null", "/etc/resolv.conf", true))
 	}
-	return mounts, nil
+	return nil
+}
+
+func bind(source, target string, readOnly bool) mount.Mount {
+	return mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: readOnly}
+}
+
+// volume without what the image has in its place.
+func volume(name, target string) mount.Mount {
+	return mount.Mount{Type: mount.TypeVolume, Source: name, Target: target, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
 }
 
 // bindable refuses a directory of this host where it could not be bound.
@@ -244,7 +195,7 @@ func (b *dockerBackend) binds(f *facts) pluginsdk.EngineBinds {
 }
 
 // describe fills in the container.
-func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, mounts []mount.Mount) error {
+func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsdk.ProvisionRequest) error {
 	spec := req.Spec
 	tmpfs, shm, err := pluginsdk.EngineMounts(spec, img.volumes)
 	if err != nil {
@@ -279,7 +230,7 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		SecurityOpt: []string{"no-new-privileges"},
 		ShmSize:     shm,
 		Tmpfs:       map[string]string{},
-		Mounts:      mounts,
+		Mounts:      p.mounts,
 		Resources: container.Resources{
 			Memory:     spec.Memory,
 			MemorySwap: spec.Memory, // of both together: no swap

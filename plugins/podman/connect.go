@@ -10,25 +10,21 @@ import (
 	"github.com/containers/podman/v5/pkg/bindings/containers"
 	dockercontainer "github.com/docker/docker/api/types/container"
 
-	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 )
 
 // Connect implements pluginsdk.Provisioner: one exec that bridges to the guest's
 // socket, attached for as long as the stream is open.
 func (b *podmanBackend) Connect(ctx context.Context, id string) (io.ReadWriteCloser, error) {
-	found, err := b.find(ctx, id)
-	switch {
-	case err != nil:
+	found, err := b.Running(ctx, id)
+	if err != nil {
 		return nil, err
-	case found == nil:
-		return nil, pluginsdk.EngineStopped(id)
 	}
 	api, err := b.api(ctx)
 	if err != nil {
 		return nil, err
 	}
-	exec, err := containers.ExecCreate(api, found.ID, &handlers.ExecCreateConfig{ExecOptions: dockercontainer.ExecOptions{
+	exec, err := containers.ExecCreate(api, found.EngineID, &handlers.ExecCreateConfig{ExecOptions: dockercontainer.ExecOptions{
 		User:         pluginsdk.EngineUser,
 		Cmd:          pluginsdk.EngineConnect(),
 		AttachStdin:  true,
@@ -54,18 +50,12 @@ func detachKeys() string {
 	return strings.Join(strings.Split(rand.Text(), ""), ",")
 }
 
-// connectFailure: what does not run is gone, what is paused is out of reach. The
-// service says neither by its status.
+// connectFailure tells what ended or was paused meanwhile: the service has no
+// status for it.
 func (b *podmanBackend) connectFailure(ctx context.Context, err error, id string) error {
 	if status(err) != 0 {
-		found, findErr := b.find(ctx, id)
-		switch {
-		case findErr != nil:
-			return findErr
-		case found != nil && infoOf(found).State == backend.StatePaused:
-			return pluginsdk.EnginePaused(id, "podman")
-		case found == nil, infoOf(found).State != backend.StateRunning:
-			return pluginsdk.EngineStopped(id)
+		if _, runErr := b.Running(ctx, id); runErr != nil {
+			return runErr
 		}
 	}
 	return b.failure(err, id)

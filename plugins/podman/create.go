@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/containers/podman/v5/pkg/bindings/containers"
-	"github.com/containers/podman/v5/pkg/bindings/volumes"
 	"github.com/containers/podman/v5/pkg/domain/entities/types"
 	"github.com/containers/podman/v5/pkg/specgen"
 	spec "github.com/opencontainers/runtime-spec/specs-go"
@@ -26,52 +25,48 @@ type plan struct {
 	uid, gid uint32
 	// own is set when the workspace is new and has to be given to them.
 	own bool
-	// newVolume is the volume made for this sandbox that outlives it.
-	newVolume string
-	degraded  []string
+	// newWorkspace is set when a kept workspace was made for this sandbox.
+	newWorkspace bool
+	degraded     []string
 }
 
 // Provision implements pluginsdk.Provisioner.
-func (b *podmanBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (_ *pluginsdk.Provisioned, err error) {
+func (b *podmanBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (*pluginsdk.Provisioned, error) {
 	f, err := b.facts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	degraded, err := pluginsdk.EngineEnforce(f.layers(), req.Spec.AcceptDegraded)
-	if err != nil {
+	p := &plan{}
+	if p.degraded, err = pluginsdk.EngineEnforce(f.layers(), req.Spec.AcceptDegraded); err != nil {
 		return nil, err
 	}
 	img, err := b.resolve(ctx, f, req.Spec, req.Progress)
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{degraded: degraded}
 	if err := b.placeGuest(ctx, f, img, req, p); err != nil {
 		return nil, err
 	}
 	if err := b.mounts(f, req.Spec, p); err != nil {
 		return nil, err
 	}
-	undo := func() error { return nil }
-	defer func() {
-		if err == nil {
-			return
-		}
-		if undoErr := undo(); undoErr != nil {
-			err = errors.Join(err, undoErr)
-		}
-	}()
 	if err := b.workspace(ctx, f, req, p); err != nil {
 		return nil, err
 	}
-	if p.newVolume != "" {
-		undo = func() error { return b.undo(ctx, req, "", p.newVolume) }
+	made, err := b.make(ctx, f, img, req, p)
+	if err != nil {
+		return nil, b.Undo(ctx, req, p.newWorkspace, err)
 	}
+	return made, nil
+}
+
+// make makes and starts the container. What it made when it fails is undone by
+// its caller.
+func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, p *plan) (*pluginsdk.Provisioned, error) {
 	s, err := b.describe(p, f, img, req)
 	if err != nil {
 		return nil, err
 	}
-
 	req.Progress(backend.Progress{Phase: backend.PhaseStart, Message: "starting the container"})
 	api, err := b.api(ctx)
 	if err != nil {
@@ -80,12 +75,13 @@ func (b *podmanBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	outlast, cancel := pluginsdk.EngineOutlast(api)
 	defer cancel()
 	made, err := containers.CreateWithSpec(outlast, s, nil)
-	if err != nil {
-		// It may have been made all the same, or be there from before.
-		undo = func() error { return b.undo(ctx, req, pluginsdk.EngineContainer(req.ID), p.newVolume) }
-		return nil, b.createFailure(outlast, err, req)
+	switch {
+	case status(err) != 0 && b.Taken(outlast, req):
+		// The service has no status for a name that is taken.
+		return nil, pluginsdk.EngineExists(req.ID)
+	case err != nil:
+		return nil, b.failure(err, req.ID)
 	}
-	undo = func() error { return b.undo(ctx, req, made.ID, p.newVolume) }
 	if err := b.warned(outlast, made, req, p); err != nil {
 		return nil, err
 	}
@@ -94,20 +90,7 @@ func (b *podmanBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionR
 	}
 	info := pluginsdk.InfoFromLabels(s.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newVolume != ""}, nil
-}
-
-// createFailure looks whether the name was taken: the service has no status for
-// that.
-func (b *podmanBackend) createFailure(api context.Context, err error, req *pluginsdk.ProvisionRequest) error {
-	if status(err) == 0 {
-		return b.failure(err, req.ID)
-	}
-	other, inspectErr := containers.Inspect(api, pluginsdk.EngineContainer(req.ID), nil)
-	if inspectErr == nil && other.Config != nil && !pluginsdk.EngineMade(other.Config.Labels, req.Labels) {
-		return pluginsdk.EngineExists(req.ID)
-	}
-	return b.failure(err, req.ID)
+	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
 }
 
 // warned looks, when the service warned, at what of the limits it kept: it
@@ -142,7 +125,12 @@ func (b *podmanBackend) start(ctx, outlast context.Context, engineID string, p *
 		return err
 	}
 	if p.own {
-		if err := b.give(outlast, engineID, req.Spec.Workspace.Path, p.uid, p.gid); err != nil {
+		// Between init and start, since init makes root the owner of a volume that
+		// is new; there it takes 30 ms, where before it would take 120.
+		if err := containers.ContainerInit(outlast, engineID, nil); err != nil {
+			return err
+		}
+		if err := b.Put(outlast, engineID, req.Spec.Workspace.Path, pluginsdk.EngineOwner("./", p.uid, p.gid)); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -155,59 +143,24 @@ func (b *podmanBackend) start(ctx, outlast context.Context, engineID string, p *
 	return ctx.Err()
 }
 
-// give makes the user the owner of a volume's root, before anything runs in the
-// container: an archive with that one directory. Between init and start, since
-// init makes root the owner of a volume that is new; there it costs 30 ms, where
-// before it would cost 120.
-func (b *podmanBackend) give(api context.Context, engineID, dir string, uid, gid uint32) error {
-	if err := containers.ContainerInit(api, engineID, nil); err != nil {
+// placeGuest adds the guest's program: a bind of the file when the engine sees
+// it, else a volume that holds it. Both are read-only.
+func (b *podmanBackend) placeGuest(ctx context.Context, f *facts, img *resolved, req *pluginsdk.ProvisionRequest, p *plan) error {
+	// With SELinux a bound file has a label that a container may not execute.
+	if f.local && !f.info.Host.Security.SELinuxEnabled {
+		file, err := req.Guest.Path(img.arch)
+		p.mounts = append(p.mounts, bind(file, pluginsdk.EngineGuestPath, true))
 		return err
 	}
-	return b.put(api, engineID, dir, pluginsdk.EngineOwner("./", uid, gid))
-}
-
-// undo removes what a Provision made that failed. The caller may be gone.
-func (b *podmanBackend) undo(ctx context.Context, req *pluginsdk.ProvisionRequest, engineID, newVolume string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginsdk.EngineUndo)
-	defer cancel()
-	api, err := b.api(ctx)
-	if err != nil {
-		return err
-	}
-	if engineID == pluginsdk.EngineContainer(req.ID) {
-		// By name only if it is really this one.
-		found, err := containers.Inspect(api, engineID, nil)
-		switch {
-		case notFound(err):
-			engineID = ""
-		case err != nil:
-			return b.failure(err, req.ID)
-		case found.Config == nil || !pluginsdk.EngineMade(found.Config.Labels, req.Labels):
-			engineID = ""
-		}
-	}
-	if engineID != "" {
-		if err := b.remove(ctx, engineID, req.ID); err != nil {
-			return err
-		}
-	}
-	if newVolume == "" {
-		return nil
-	}
-	b.mu.Lock()
-	delete(b.newWorkspaces, req.ID)
-	b.mu.Unlock()
-	if err := volumes.Remove(api, newVolume, nil); err != nil && !notFound(err) {
-		return b.failure(err, req.ID)
-	}
-	return nil
+	name, err := b.PlaceGuest(ctx, req, img.arch, img.id)
+	p.volumes = append(p.volumes, volume(name, pluginsdk.EngineGuestDir, "ro"))
+	return err
 }
 
 // workspace adds the workspace, and makes its volume if it is to be kept.
 func (b *podmanBackend) workspace(ctx context.Context, f *facts, req *pluginsdk.ProvisionRequest, p *plan) error {
 	w := req.Spec.Workspace
 	p.uid, p.gid = pluginsdk.EngineSandboxUser()
-	volume := &specgen.NamedVolume{Dest: w.Path, Options: []string{"rw", "nosuid", "nodev", "nocopy"}}
 	switch {
 	case w.Source != "":
 		if err := b.bindable(f, "workspace"); err != nil {
@@ -223,48 +176,19 @@ func (b *podmanBackend) workspace(ctx context.Context, f *facts, req *pluginsdk.
 		}
 		p.uid, p.gid = uid, gid
 		p.mounts = append(p.mounts, bind(source, w.Path, false))
-		return nil
 	case w.Name != "":
-		made, err := b.keptVolume(ctx, req)
+		made, err := b.KeepWorkspace(ctx, req)
 		if err != nil {
 			return err
 		}
-		volume.Name = pluginsdk.EngineWorkspace(w.Name)
-		if made {
-			p.own, p.newVolume = true, volume.Name
-		}
+		p.own, p.newWorkspace = made, made
+		p.volumes = append(p.volumes, volume(pluginsdk.EngineWorkspace(w.Name), w.Path, "rw"))
 	default:
 		// Without a name it goes with the container, whoever removes that.
 		p.own = true
+		p.volumes = append(p.volumes, volume("", w.Path, "rw"))
 	}
-	p.volumes = append(p.volumes, volume)
 	return nil
-}
-
-// keptVolume makes the volume of a kept workspace unless it is there, and
-// reports whether it did: then the volume has the labels of this request.
-func (b *podmanBackend) keptVolume(ctx context.Context, req *pluginsdk.ProvisionRequest) (made bool, err error) {
-	w := req.Spec.Workspace
-	api, err := b.api(ctx)
-	if err != nil {
-		return false, err
-	}
-	outlast, cancel := pluginsdk.EngineOutlast(api)
-	defer cancel()
-	v, err := b.makeVolume(outlast, types.VolumeCreateOptions{Name: pluginsdk.EngineWorkspace(w.Name), Label: req.Labels})
-	if err != nil {
-		return false, b.failure(err, w.Name)
-	}
-	if err := pluginsdk.EngineOwnWorkspace(w.Name, v.Labels); err != nil {
-		return false, err
-	}
-	made = pluginsdk.EngineMade(v.Labels, req.Labels)
-	if made {
-		b.mu.Lock()
-		b.newWorkspaces[req.ID] = w.Name
-		b.mu.Unlock()
-	}
-	return made, nil
 }
 
 // mounts adds the further mounts of a specification.
@@ -288,6 +212,11 @@ func bind(source, target string, readOnly bool) spec.Mount {
 		mode = "ro"
 	}
 	return spec.Mount{Type: "bind", Source: source, Destination: target, Options: []string{mode, "rbind", "nosuid", "nodev", "rprivate"}}
+}
+
+// volume without what the image has in its place.
+func volume(name, target, mode string) *specgen.NamedVolume {
+	return &specgen.NamedVolume{Name: name, Dest: target, Options: []string{mode, "nosuid", "nodev", "nocopy"}}
 }
 
 // bindable refuses a directory of this host where it could not be bound.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What `make lint` checks. Every check runs, so that one run tells all.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 export GOFLAGS="-buildvcs=false"
 tags=remote,containers_image_openpgp,exclude_graphdriver_btrfs
 failed=()
@@ -36,7 +36,7 @@ generated() {
 
 scripts() {
   command -v shellcheck >/dev/null || { echo 'shellcheck is missing: apt-get install shellcheck'; return 1; }
-  git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck
+  git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x -P . -S warning
 }
 
 tidy() { go mod tidy -diff; }

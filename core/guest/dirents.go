@@ -30,25 +30,6 @@ func eachDirent(buf []byte, visit func(name []byte, kind byte)) {
 	}
 }
 
-// fileType names a d_type, "" for what the file system does not tell.
-func fileType(kind byte) backend.FileType {
-	switch kind {
-	case unix.DT_REG:
-		return backend.TypeRegular
-	case unix.DT_DIR:
-		return backend.TypeDirectory
-	case unix.DT_LNK:
-		return backend.TypeSymlink
-	case unix.DT_FIFO:
-		return backend.TypeFIFO
-	case unix.DT_SOCK:
-		return backend.TypeSocket
-	case unix.DT_BLK, unix.DT_CHR:
-		return backend.TypeDevice
-	}
-	return ""
-}
-
 // typeOf names the kind of file in a mode.
 func typeOf(mode uint32) backend.FileType {
 	switch mode & unix.S_IFMT {

@@ -114,7 +114,7 @@ func (x *execution) lookUp(ctx context.Context, req *backend.ExecRequest) (progr
 		found, err := findProgram(program, x.plan.path, x.plan.dir)
 		if err != nil {
 			refused = err.(unix.Errno)
-			return nil
+			return nil //nolint:nilerr // a program that cannot start is an answer, not an error
 		}
 		program = found
 		return nil

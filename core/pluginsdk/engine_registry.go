@@ -42,7 +42,7 @@ func EngineImageError(image, text string) error {
 func imageError(kind error, image, text string) error {
 	e := &backend.Error{Kind: kind, Path: image}
 	registry, _, _ := strings.Cut(image, "/")
-	switch kind {
+	switch kind { //nolint:errorlint // one of the sentinels itself, chosen above
 	case backend.ErrPermission:
 		e.Message = "the registry denies access"
 		e.Hint = "the name may be wrong, or the image private: log in with the engine's tools (docker login " + registry + ")"

@@ -135,7 +135,7 @@ func TestEngineEnforce(t *testing.T) {
 	layers := []EngineLayer{{Name: "a", Present: true}, {Name: "b", Detail: "not found", Remedy: "get it"}, {Name: "c"}}
 	_, err := EngineEnforce(layers, []string{"c"})
 	var e *backend.Error
-	if !errors.As(err, &e) || e.Kind != backend.ErrUnsupported || e.Path != "b" || !strings.Contains(e.Hint, "get it") || !strings.Contains(e.Hint, `"b" in accept_degraded`) {
+	if !errors.As(err, &e) || !errors.Is(e.Kind, backend.ErrUnsupported) || e.Path != "b" || !strings.Contains(e.Hint, "get it") || !strings.Contains(e.Hint, `"b" in accept_degraded`) {
 		t.Errorf("%v", err)
 	}
 	degraded, err := EngineEnforce(layers, []string{"c", "b", "a"})
@@ -188,7 +188,7 @@ func TestEngineImageError(t *testing.T) {
 		"something new \x1b[31m":                                                            backend.ErrUnavailable,
 	} {
 		err := EngineImageError("registry.example.com/x:1", text)
-		if backend.KindOf(err) != want || backend.HintOf(err) == "" {
+		if !errors.Is(backend.KindOf(err), want) || backend.HintOf(err) == "" {
 			t.Errorf("%q: %v, want %v", text, err, want)
 		}
 		if strings.ContainsRune(err.Error(), '\x1b') {

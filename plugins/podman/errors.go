@@ -34,7 +34,6 @@ func status(err error) int {
 }
 
 func notFound(err error) bool { return status(err) == http.StatusNotFound }
-func conflict(err error) bool { return status(err) == http.StatusConflict }
 
 // failure makes an error of the contract of one of the bindings'. path is the
 // sandbox, image or workspace it is about.

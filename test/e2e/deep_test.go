@@ -65,16 +65,6 @@ func (u *user) configure(hcl string) {
 	}
 }
 
-// file writes a file of the user's and returns its path.
-func (u *user) file(name, content string) string {
-	u.t.Helper()
-	path := filepath.Join(u.home, name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		u.t.Fatal(err)
-	}
-	return path
-}
-
 // command is deep with these arguments, in a session without a terminal.
 func (u *user) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(programs, "deep"), args...)

@@ -174,7 +174,7 @@ func TestSilence(t *testing.T) {
 		"before the header": {hang(), "header timeout"},
 		"in the middle":     {hang(contentChunk("a")), "idle timeout"},
 		"in an error body": {func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			w.(http.Flusher).Flush()
 			hang()(w, r)
 		}, "header timeout"},

@@ -57,7 +57,7 @@ func (c *Client) try(ctx context.Context, params openai.ChatCompletionNewParams,
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("model call stopped: %w", ctx.Err())
 		}
-		failure := c.streamError(err, answered, context.Cause(tryCtx) == errStalled)
+		failure := c.streamError(err, answered, errors.Is(context.Cause(tryCtx), errStalled))
 		failure.retryable = failure.retryable && !acc.started()
 		return nil, failure
 	}

@@ -149,7 +149,7 @@ func (d *recordingDecoder) toolCall(v *value) ToolCall {
 		d.fail(arguments, `must be an object, not %s; to play a model that errs, use "arguments_text"`, arguments.kind())
 	default:
 		var compact bytes.Buffer
-		json.Compact(&compact, d.src[arguments.start:arguments.end]) // cannot fail: it was parsed
+		_ = json.Compact(&compact, d.src[arguments.start:arguments.end]) // cannot fail: it was parsed
 		call.Arguments = compact.String()
 	}
 	return call

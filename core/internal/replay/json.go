@@ -82,11 +82,11 @@ func (p *parser) value(path string) *value {
 		for p.dec.More() {
 			items = append(items, p.value(fmt.Sprintf("%s[%d]", path, len(items))))
 		}
-		p.dec.Token()
+		_, _ = p.dec.Token()
 		v.data = items
 	case json.Delim('{'):
 		v.data = p.members(path)
-		p.dec.Token()
+		_, _ = p.dec.Token()
 	}
 	v.end = int(p.dec.InputOffset())
 	return v

@@ -29,7 +29,7 @@ func newReply(step int, req *request, recorded *Reply) *reply {
 	}
 	size := len(recorded.Content)
 	for i, c := range recorded.ToolCalls {
-		r.calls = append(r.calls, wireCall{ID: callID(step, i), Type: "function", Function: wireFunction{c.Name, c.Arguments}})
+		r.calls = append(r.calls, wireCall{ID: callID(step, i), Type: "function", Function: wireFunction(c)})
 		size += len(c.Name) + len(c.Arguments)
 	}
 	usage := recorded.Usage
@@ -52,7 +52,7 @@ func (r *reply) whole(w http.ResponseWriter) {
 	})
 	e.Usage = encode(r.usage)
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(encode(e))
+	_, _ = w.Write(encode(e))
 }
 
 // stream answers in server-sent events, cutting texts as finely as a real model does: a client that takes a chunk for the
@@ -121,7 +121,7 @@ func pieces(text string) []string {
 func writeError(w http.ResponseWriter, status int, e errorBody) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(e.json())
+	_, _ = w.Write(e.json())
 }
 
 func writeFailure(w http.ResponseWriter, f *Failure) {
@@ -132,5 +132,5 @@ func writeFailure(w http.ResponseWriter, f *Failure) {
 		w.Header().Set("Content-Type", "application/json")
 	}
 	w.WriteHeader(f.Status)
-	io.WriteString(w, f.Body)
+	_, _ = io.WriteString(w, f.Body)
 }

@@ -57,7 +57,7 @@ func Start(rec *Recording) (*Server, error) {
 	}
 	go func() {
 		defer close(s.done)
-		s.http.Serve(listener) // ends with ErrServerClosed
+		_ = s.http.Serve(listener) // ends with ErrServerClosed
 	}()
 	return s, nil
 }

@@ -2,181 +2,158 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
-
-	"golang.org/x/sys/unix"
+	"strings"
+	"sync"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
+	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
 // localBackend keeps each sandbox in a directory of its own; what is there is
-// the truth about which exist.
+// the truth about which exist. Several plugins may share a state directory.
 type localBackend struct {
 	env pluginsdk.Env
 	// sandboxes and workspaces are directories of mode 0700.
 	sandboxes, workspaces string
+	ids                   identities
+
+	mu sync.Mutex
+	// newWorkspaces are the kept workspaces this process made, by sandbox: to be
+	// undone also when the sandbox is gone already.
+	newWorkspaces map[string]string
+
+	life context.Context
+	end  context.CancelFunc
+	work sync.WaitGroup
 }
 
 var _ pluginsdk.Provisioner = (*localBackend)(nil)
 
 func newBackend(env pluginsdk.Env) (*localBackend, error) {
 	b := &localBackend{
-		env:        env,
-		sandboxes:  filepath.Join(env.StateDir, "sandboxes"),
-		workspaces: filepath.Join(env.StateDir, "workspaces"),
+		env:           env,
+		sandboxes:     filepath.Join(env.StateDir, "sandboxes"),
+		workspaces:    filepath.Join(env.StateDir, "workspaces"),
+		newWorkspaces: map[string]string{},
 	}
 	for _, dir := range []string{b.sandboxes, b.workspaces} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, failure(err, dir)
 		}
 	}
+	b.life, b.end = context.WithCancel(context.Background())
+	b.work.Go(b.reconcile)
 	return b, nil
 }
 
-// dir is where the sandbox id is kept.
-func (b *localBackend) dir(id string) string { return filepath.Join(b.sandboxes, id) }
-
-// Inspect implements pluginsdk.Provisioner.
-func (b *localBackend) Inspect(_ context.Context, req *backend.InspectRequest) (*backend.SandboxInfo, error) {
-	rec, err := readRecord(b.dir(req.ID))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &backend.Error{Kind: backend.ErrNotFound, Path: req.ID, Message: "no such sandbox"}
-	}
-	if err != nil {
-		return nil, failure(err, req.ID)
-	}
-	return b.info(rec)
+// Close implements pluginsdk.Provisioner.
+func (b *localBackend) Close() error {
+	b.end()
+	b.work.Wait()
+	return nil
 }
 
-// info is what a record says, and whether its sandbox runs.
-func (b *localBackend) info(rec *record) (*backend.SandboxInfo, error) {
-	runs, err := held(b.dir(rec.ID))
-	if err != nil {
-		return nil, failure(err, rec.ID)
+// dir is where the sandbox id is kept. A hash, since ids may differ in what a
+// file system does not tell apart, and no id is one of jail's prefixes then.
+func (b *localBackend) dir(id string) string { return filepath.Join(b.sandboxes, hashed(id)) }
+
+func hashed(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Inspect implements pluginsdk.Provisioner.
+func (b *localBackend) Inspect(ctx context.Context, req *backend.InspectRequest) (*backend.SandboxInfo, error) {
+	if err := ctxError(ctx, req.ID); err != nil {
+		return nil, err
 	}
-	info := &backend.SandboxInfo{
-		ID: rec.ID, Created: rec.Created, Ephemeral: rec.Ephemeral, Workspace: rec.WorkspacePath,
-		State: backend.StateStopped, Owner: backend.ParseOwner(rec.Owner), Degraded: rec.Degraded,
-	}
+	info, err := b.info(b.dir(req.ID))
 	switch {
-	case runs && rec.Ready:
-		info.State = backend.StateRunning
-	case runs:
-		info.State = backend.StateCreating
+	case err != nil:
+		return nil, failure(err, req.ID)
+	case info == nil:
+		return nil, noSandbox(req.ID)
 	}
 	return info, nil
 }
 
 // List implements pluginsdk.Provisioner.
-func (b *localBackend) List(context.Context, *backend.ListRequest) (*backend.ListSandboxesReply, error) {
+func (b *localBackend) List(ctx context.Context, _ *backend.ListRequest) (*backend.ListSandboxesReply, error) {
+	dirs, err := b.all()
+	if err != nil {
+		return nil, err
+	}
+	reply := &backend.ListSandboxesReply{Sandboxes: []backend.SandboxInfo{}}
+	for _, dir := range dirs {
+		if err := ctxError(ctx, ""); err != nil {
+			return nil, err
+		}
+		info, err := b.info(dir)
+		switch {
+		case err != nil:
+			// One that is damaged must not hide the others.
+			b.env.Log.Warn("cannot tell what a sandbox is", "error", err)
+		case info != nil:
+			reply.Sandboxes = append(reply.Sandboxes, *info)
+		}
+	}
+	return reply, nil
+}
+
+// all returns the directories of the sandboxes there are.
+func (b *localBackend) all() ([]string, error) {
 	entries, err := os.ReadDir(b.sandboxes)
 	if err != nil {
 		return nil, failure(err, b.sandboxes)
 	}
-	reply := &backend.ListSandboxesReply{}
+	var dirs []string
 	for _, e := range entries {
-		rec, err := readRecord(filepath.Join(b.sandboxes, e.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it is being made, or just went
+		if !strings.HasPrefix(e.Name(), jail.PrefixNew) && !strings.HasPrefix(e.Name(), jail.PrefixDead) {
+			dirs = append(dirs, filepath.Join(b.sandboxes, e.Name()))
 		}
-		if err != nil {
-			return nil, failure(err, e.Name())
-		}
-		info, err := b.info(rec)
+	}
+	return dirs, nil
+}
+
+// info tells what is known of the sandbox in dir, nil if there is none. One that
+// ended while nobody was left to clean up is none: it is removed.
+func (b *localBackend) info(dir string) (*backend.SandboxInfo, error) {
+	rec, err := jail.ReadRecord(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	held, err := jail.Held(dir)
+	if err != nil {
+		return nil, err
+	}
+	info := pluginsdk.InfoFromLabels(rec.Labels)
+	info.ID, info.Workspace, info.Degraded = rec.ID, rec.Workspace, rec.Degraded
+	info.EngineID = fmt.Sprintf("process %d", rec.Guest.PID)
+	switch {
+	case held && rec.Ready:
+		info.State = backend.StateRunning
+	case held:
+		info.State = backend.StateCreating
+	default:
+		stopped, err := jail.Stopped(dir)
 		if err != nil {
 			return nil, err
 		}
-		reply.Sandboxes = append(reply.Sandboxes, *info)
+		if !stopped {
+			return nil, b.clean(dir)
+		}
+		info.State = backend.StateStopped
 	}
-	slices.SortFunc(reply.Sandboxes, func(x, y backend.SandboxInfo) int { return x.Created.Compare(y.Created) })
-	return reply, nil
+	return &info, nil
 }
-
-// Stop implements pluginsdk.Provisioner.
-func (b *localBackend) Stop(ctx context.Context, req *backend.StopRequest) error {
-	rec, err := readRecord(b.dir(req.ID))
-	if errors.Is(err, fs.ErrNotExist) {
-		return &backend.Error{Kind: backend.ErrNotFound, Path: req.ID, Message: "no such sandbox"}
-	}
-	if err != nil {
-		return failure(err, req.ID)
-	}
-	// Its keeper removes an ephemeral one whose guest has ended: not a stopped one.
-	if rec.Ephemeral {
-		rec.Ephemeral = false
-		if err := rec.write(b.dir(req.ID)); err != nil {
-			return failure(err, req.ID)
-		}
-	}
-	return b.end(ctx, rec)
-}
-
-// Destroy implements pluginsdk.Provisioner.
-func (b *localBackend) Destroy(ctx context.Context, req *backend.DestroyRequest) error {
-	dir := b.dir(req.ID)
-	rec, err := readRecord(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return failure(err, req.ID)
-	}
-	if err := b.end(ctx, rec); err != nil {
-		return err
-	}
-	if err := rec.remove(dir); err != nil {
-		return failure(err, req.ID)
-	}
-	if rec.WorkspaceName != "" && !req.KeepWorkspace {
-		return b.removeWorkspace(rec.WorkspaceName)
-	}
-	return nil
-}
-
-// RemoveWorkspace implements pluginsdk.Provisioner.
-func (b *localBackend) RemoveWorkspace(_ context.Context, req *backend.RemoveWorkspaceRequest) error {
-	entries, err := os.ReadDir(b.sandboxes)
-	if err != nil {
-		return failure(err, b.sandboxes)
-	}
-	for _, e := range entries {
-		rec, err := readRecord(filepath.Join(b.sandboxes, e.Name()))
-		if err == nil && rec.WorkspaceName == req.Name {
-			return &backend.Error{Kind: backend.ErrConflict, Path: req.Name, Message: "the workspace is in use by sandbox " + rec.ID,
-				Hint: "destroy that first"}
-		}
-	}
-	return b.removeWorkspace(req.Name)
-}
-
-// end ends what runs in a sandbox and waits until its keeper has gone.
-func (b *localBackend) end(ctx context.Context, rec *record) error {
-	dir := b.dir(rec.ID)
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		runs, err := held(dir)
-		if err != nil {
-			return failure(err, rec.ID)
-		}
-		if !runs {
-			return nil
-		}
-		// Again each time: the keeper may not have been ready for the first.
-		if err := signalProcess(rec.Keeper, unix.SIGTERM); err != nil {
-			return failure(err, rec.ID)
-		}
-		select {
-		case <-ctx.Done():
-			return &backend.Error{Kind: ctx.Err(), Path: rec.ID, Message: "waiting for the sandbox to end was given up"}
-		case <-time.After(wait):
-		}
-	}
-}
-
-// Close implements pluginsdk.Provisioner.
-func (b *localBackend) Close() error { return nil }

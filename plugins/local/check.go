@@ -1,91 +1,101 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"os"
-	"os/exec"
+	"errors"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
-// kernelSwitches are what administrators forbid user namespaces with.
-var kernelSwitches = []struct{ path, off, allow string }{
-	{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"},
-	{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"},
-	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
-}
+// splitRemedy says how an ordinary user gets ids apart from their own.
+const splitRemedy = "install newuidmap (package uidmap) and add yourself with 65536 ids to /etc/subuid and /etc/subgid"
 
-func readSwitch(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	return string(bytes.TrimSpace(data)), err
-}
+// limitsRemedy says how an ordinary user gets a cgroup.
+const limitsRemedy = "run deep below a cgroup that is delegated to you, as in `systemd-run --user --scope -p Delegate=yes deep …`, or as root"
 
 // Check implements pluginsdk.Provisioner.
 func (b *localBackend) Check(ctx context.Context) (*backend.CheckReport, error) {
+	if err := ctxError(ctx, ""); err != nil {
+		return nil, err
+	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
+		return nil, failure(err, "")
+	}
+	h, err := findHierarchies()
+	if err != nil {
 		return nil, failure(err, "")
 	}
 	report := &backend.CheckReport{
 		Engine:   "Linux " + unix.ByteSliceToString(uts.Release[:]) + " " + runtime.GOARCH,
 		Endpoint: "this machine",
 	}
-	add := func(name string, state backend.LayerState, detail, remedy string) {
-		report.Layers = append(report.Layers, backend.Layer{Name: name, State: state, Detail: detail, Remedy: remedy})
+	report.Layers = append(b.checkNamespaces(), checkLimits(h)...)
+	for _, l := range []struct{ name, detail string }{
+		{"network", "none but loopback unless asked for"},
+		{"capabilities", "none for commands; for the guest those to become their user and to kill"},
+		{"no new privileges", "setuid programs do not work"},
+		{"root file system", "read-only: system directories of this host, an /etc of its own; sized tmpfs where a program must write"},
+		{"resource limits", "open files 4096, file size 2 GiB, no core dumps, processes"},
+	} {
+		report.Layers = append(report.Layers, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
 	}
-	if err := tryNamespaces(ctx); err != nil {
-		add("namespaces", backend.LayerMissing, "user, mount, PID, IPC, UTS, cgroup and network namespaces cannot be made: "+err.Error(), namespaceRemedy())
-	} else {
-		add("namespaces", backend.LayerPresent, "user, mount, PID, IPC, UTS, cgroup and network", "")
-	}
-	ids, err := newIDMap("check", nil)
-	if err != nil {
-		return nil, err
-	}
-	switch ids.Mode {
-	case mapRoot:
-		add("user split", backend.LayerPresent, "the guest and commands have ids of their own, which nobody has on this host", "")
-	case mapSub:
-		add("user split", backend.LayerPresent, "commands have your id, the guest a subordinate one", "")
-	default:
-		add("user split", backend.LayerDegraded, "guest and commands share your uid; each command gets a PID namespace",
-			"install newuidmap (package uidmap) and add yourself to /etc/subuid and /etc/subgid")
-	}
-	dirs, why := makeCgroups("check-"+strings.ToLower(backend.NewID()[:8]), checkSpec())
-	if why != nil {
-		add("memory, pids and cpu limits", backend.LayerDegraded, "no cgroup can be made: "+why.Error(), "run as root, or in a session that systemd delegates to")
-	} else {
-		if err := removeCgroups(dirs); err != nil {
-			return nil, failure(err, "")
-		}
-		add("memory, pids and cpu limits", backend.LayerPresent, "by cgroup", "")
-	}
-	add("resource limits", backend.LayerPresent, "open files 4096, file size 2 GiB, no core dumps", "")
-	add("capabilities", backend.LayerPresent, "none for commands", "")
-	add("no new privileges", backend.LayerPresent, "setuid programs do not work", "")
-	add("network", backend.LayerPresent, "none unless asked for", "")
-	add("root file system", backend.LayerPresent, "read-only system directories of this host, an /etc of its own", "")
-	for _, name := range []string{"seccomp", "Landlock", "disk budget"} {
-		add(name, backend.LayerPlanned, "deep does not apply it to local sandboxes yet", "")
+	for _, l := range []struct{ name, detail string }{
+		{"seccomp", "commands may use every system call"},
+		{"Landlock", "the mounts are the only layer for files"},
+		{"disk budget", "the workspace can fill this host's disk"},
+	} {
+		report.Layers = append(report.Layers, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})
 	}
 	return report, nil
 }
 
-func checkSpec() backend.Spec {
-	return backend.Spec{Memory: backend.DefaultMemory, PIDs: backend.DefaultPIDs, CPUs: backend.DefaultCPUs}
+// checkNamespaces makes namespaces as those of a sandbox, and lets go of them.
+func (b *localBackend) checkNamespaces() []backend.Layer {
+	const what = "user, mount, PID, IPC, UTS, cgroup and network"
+	ids, reason, err := b.ids.choose("check", nil)
+	if err == nil {
+		err = asError(jail.Probe(ids), "")
+	}
+	if err != nil {
+		missing := backend.Layer{Name: "namespaces", State: backend.LayerMissing, Detail: err.Error(), Remedy: backend.HintOf(err)}
+		var e *backend.Error
+		if errors.As(err, &e) {
+			missing.Detail = e.Message
+		}
+		return []backend.Layer{missing, {Name: "user split", State: backend.LayerMissing, Detail: "there is none without a user namespace"}}
+	}
+	split := backend.Layer{Name: "user split", State: backend.LayerPresent}
+	switch ids.Mode {
+	case jail.MapRoot:
+		split.Detail = "each sandbox has ids that nobody else has on this host; root inside is not root outside"
+	case jail.MapSub:
+		split.Detail = "commands have your uid, the guest a subordinate one"
+	default:
+		split.State, split.Remedy = backend.LayerDegraded, splitRemedy
+		split.Detail = "guest and commands share your uid, and each command gets a PID namespace: " + reason
+	}
+	return []backend.Layer{{Name: "namespaces", State: backend.LayerPresent, Detail: what}, split}
 }
 
-// tryNamespaces makes the namespaces of a sandbox and lets go of them.
-func tryNamespaces(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "describe")
-	cmd.Env = []string{}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
-		unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET}
-	return cmd.Run()
+// checkLimits tells which limits cgroups can set.
+func checkLimits(h hierarchies) []backend.Layer {
+	_, missing := h.cgroupsFor("check", backend.Spec{})
+	var layers []backend.Layer
+	for _, c := range controllers {
+		l := backend.Layer{Name: c.name + " limit", State: backend.LayerPresent, Detail: "cgroup v2"}
+		if _, ok := h.v1[c.name]; ok {
+			l.Detail = "cgroup v1"
+		}
+		if strings.Contains(" "+strings.Join(missing, " ")+" ", " "+c.name+" ") {
+			l.State, l.Detail, l.Remedy = backend.LayerDegraded, "no cgroup can be made here", limitsRemedy
+		}
+		layers = append(layers, l)
+	}
+	return layers
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,39 +13,49 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
 // Connect implements pluginsdk.Provisioner: straight to the guest's socket, which
 // is on this side of the sandbox.
 func (b *localBackend) Connect(ctx context.Context, id string) (io.ReadWriteCloser, error) {
 	dir, err := os.Open(b.dir(id))
-	if err != nil {
-		return nil, &backend.Error{Kind: backend.ErrGone, Path: id}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, gone(id)
 	}
-	defer dir.Close()
+	if err != nil {
+		return nil, failure(err, id)
+	}
+	defer func() { _ = dir.Close() }()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socketIn(dir))
 	switch {
 	case err == nil:
 		return conn, nil
-	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOENT):
-		return nil, &backend.Error{Kind: backend.ErrGone, Path: id, Message: "its guest has ended"}
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return nil, gone(id)
+	case ctx.Err() != nil:
+		return nil, ctxError(ctx, id)
 	}
 	return nil, failure(err, id)
+}
+
+func gone(id string) error {
+	return &backend.Error{Kind: backend.ErrGone, Path: id, Message: "its guest does not run"}
 }
 
 // socketIn names the guest's socket by a descriptor of its directory: an address
 // holds 107 bytes, which a state directory alone may exceed.
 func socketIn(dir *os.File) string {
-	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), socketFile)
+	return filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), jail.SocketFile)
 }
 
-// listen makes the guest's socket and returns its descriptor.
+// listen makes the guest's socket in dir and returns its descriptor.
 func listen(dir string) (*os.File, error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socketIn(d), Net: "unix"})
 	if err != nil {
 		return nil, err

@@ -2,216 +2,219 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
-	"time"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
+	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
-// limitsDegraded is said of each result where there is no cgroup.
-const limitsDegraded = "memory, pids and cpu limits: no cgroup can be made here"
-
-// undoTimeout bounds removing what a Provision that failed has made.
-const undoTimeout = 20 * time.Second
+// making is a sandbox on its way.
+type making struct {
+	b   *localBackend
+	req *pluginsdk.ProvisionRequest
+	// dir is where it is now: under a name of its own until it is whole.
+	dir    string
+	lock   *os.File
+	plan   jail.Plan
+	record jail.Record
+	// newWorkspace: the kept workspace was made for it.
+	newWorkspace bool
+}
 
 // Provision implements pluginsdk.Provisioner.
-func (b *localBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (made *pluginsdk.Provisioned, err error) {
-	guest, err := req.Guest.Path(runtime.GOARCH)
-	if err != nil {
-		return nil, err
+func (b *localBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (_ *pluginsdk.Provisioned, err error) {
+	m := &making{b: b, req: req}
+	if err := m.look(ctx); err != nil {
+		return nil, failure(err, req.ID)
 	}
-	mounts, err := b.mounts(req.Spec.Mounts)
-	if err != nil {
-		return nil, err
+	if err := m.makeDir(); err != nil {
+		return nil, failure(err, req.ID)
 	}
-	dir := b.dir(req.ID)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil, &backend.Error{Kind: backend.ErrExists, Path: req.ID, Message: "a sandbox has this id"}
-		}
-		return nil, failure(err, dir)
-	}
-	rec := &record{
-		ID: req.ID, Created: time.Now().UTC(), Ephemeral: req.Spec.Ephemeral, Owner: req.Labels[pluginsdk.LabelOwner],
-		WorkspacePath: req.Spec.Workspace.Path, WorkspaceName: req.Spec.Workspace.Name,
-	}
-	var ws *workspace
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.undo(ctx, rec, ws))
+			if undoErr := m.undo(ctx); undoErr != nil {
+				err = errors.Join(err, failure(undoErr, req.ID))
+			}
 		}
+		_ = m.lock.Close()
 	}()
-	if ws, err = b.prepare(req.ID, req.Spec.Workspace); err != nil {
-		return nil, err
-	}
-	rec.Map = ws.ids
-	if ws.private {
-		rec.Private = ws.source
-	}
-	if rec.Map.Mode == mapOne {
-		rec.Degraded = append(rec.Degraded, oneDegraded)
-	}
-	cgroups, why := makeCgroups(req.ID, req.Spec)
-	if why != nil {
-		b.env.Log.Warn("no cgroup for a sandbox", "sandbox", req.ID, "error", why)
-		rec.Degraded = append(rec.Degraded, limitsDegraded)
-	}
-	rec.Cgroups = cgroups
-	if err := rec.write(dir); err != nil {
-		return nil, failure(err, dir)
-	}
-	req.Progress(backend.Progress{Phase: backend.PhaseStart, Message: "starting the sandbox"})
-	mem, err := tmpfsOf(req.Spec)
+	listener, err := m.fill(ctx)
 	if err != nil {
-		return nil, err
+		return nil, failure(err, req.ID)
 	}
-	p := &plan{
-		Dir: dir, Record: rec, Guest: guest, Workspace: ws.source, Mounts: mounts,
-		Network: req.Spec.Network == backend.NetworkFull, Tmpfs: mem,
-	}
-	if err := b.startKeeper(ctx, p); err != nil {
-		return nil, err
+	defer func() { _ = listener.Close() }()
+
+	req.Progress(backend.Progress{Phase: backend.PhaseStart, Message: "starting the sandbox"})
+	if err := jail.Start(ctx, &m.plan, m.lock, listener); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, asError(err, req.ID)
 	}
 	info, err := b.Inspect(ctx, &backend.InspectRequest{ID: req.ID})
 	if err != nil {
 		return nil, err
 	}
-	return &pluginsdk.Provisioned{Info: *info, UID: sandboxID, GID: sandboxID, NewWorkspace: ws.fresh}, nil
+	return &pluginsdk.Provisioned{Info: *info, UID: jail.UserID, GID: jail.UserID, NewWorkspace: m.newWorkspace}, nil
 }
 
-// mounts resolves the sources of the further mounts.
-func (b *localBackend) mounts(mounts []backend.Mount) ([]backend.Mount, error) {
-	var resolved []backend.Mount
-	for _, m := range mounts {
-		source, err := b.binds().Mount(m)
-		if err != nil {
-			return nil, err
-		}
-		resolved = append(resolved, backend.Mount{Source: source, Target: filepath.Clean(m.Target), ReadOnly: m.ReadOnly})
+// look finds out what can be had, and makes nothing.
+func (m *making) look(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return resolved, nil
+	spec := m.req.Spec
+	guest, err := m.req.Guest.Path(runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	m.plan = jail.Plan{
+		Guest: guest, GuestPath: pluginsdk.EngineGuestPath, Home: pluginsdk.EngineHome, Workspace: spec.Workspace.Path,
+		Network: spec.Network == backend.NetworkFull, PIDs: spec.PIDs,
+	}
+	m.record = jail.Record{ID: m.req.ID, Labels: m.req.Labels, Workspace: spec.Workspace.Path, WorkspaceName: spec.Workspace.Name}
+	tmpfs, shm, err := pluginsdk.EngineMounts(spec, nil)
+	if err != nil {
+		return err
+	}
+	m.plan.Tmpfs = append(m.plan.Tmpfs, jail.Tmpfs{Target: "/dev/shm", Size: shm, Mode: "1777"})
+	for _, t := range tmpfs {
+		if t.Target != pluginsdk.EngineGuestRun { // the guest's socket is on this side
+			m.plan.Tmpfs = append(m.plan.Tmpfs, jail.Tmpfs{Target: t.Target, Size: t.Size, Mode: t.Mode, Exec: t.Exec})
+		}
+	}
+	for _, mount := range spec.Mounts {
+		bind, err := m.b.mount(mount)
+		if err != nil {
+			return err
+		}
+		m.plan.Binds = append(m.plan.Binds, bind)
+	}
+	return m.lookForLimits()
 }
 
-func tmpfsOf(spec backend.Spec) ([]tmpfs, error) {
-	mounts, shm, err := pluginsdk.EngineMounts(spec, nil)
+// lookForLimits plans cgroups; what they cannot limit every result says.
+func (m *making) lookForLimits() error {
+	h, err := findHierarchies()
+	if err != nil {
+		return err
+	}
+	// Not by the id alone: one of that id may just be going.
+	groups, missing := h.cgroupsFor("deep-"+hashed(m.req.ID)+"-"+rand.Text()[:8], m.req.Spec)
+	m.plan.Cgroups = groups
+	if len(missing) > 0 {
+		m.record.Degraded = append(m.record.Degraded, strings.Join(missing, ", ")+" limits: no cgroup can be made here; "+limitsRemedy)
+	}
+	return nil
+}
+
+// makeDir makes the sandbox's directory and takes its lock.
+func (m *making) makeDir() error {
+	m.dir = filepath.Join(m.b.sandboxes, jail.PrefixNew+rand.Text())
+	if err := os.Mkdir(m.dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if m.lock, err = jail.NewLock(m.dir); err != nil {
+		return errors.Join(err, os.RemoveAll(m.dir))
+	}
+	return nil
+}
+
+// fill puts everything into the directory and gives it the sandbox's name. It
+// returns what the guest shall listen on.
+func (m *making) fill(ctx context.Context) (*os.File, error) {
+	listener, err := listen(m.dir)
 	if err != nil {
 		return nil, err
 	}
-	all := []tmpfs{{"/dev", 1 << 20, "0755"}, {"/dev/shm", shm, "1777"}}
-	for _, m := range mounts {
-		all = append(all, tmpfs{m.Target, m.Size, m.Mode})
+	place := m.place
+	if m.req.Spec.Workspace.Name != "" {
+		place = func() error { return m.b.exclusive(ctx, m.place) }
 	}
-	return all, nil
+	if err := place(); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
 }
 
-// startKeeper starts the process that makes the sandbox, and waits until it says
-// that it is there. When ctx ends before, undo ends it.
-func (b *localBackend) startKeeper(ctx context.Context, p *plan) (err error) {
-	socket, err := listen(p.Dir)
-	if err != nil {
-		return failure(err, p.Dir)
+// place settles the workspace, writes the record and takes the name.
+func (m *making) place() error {
+	final := m.b.dir(m.req.ID)
+	if err := m.settleWorkspace(final); err != nil {
+		return err
 	}
-	defer socket.Close()
-	reports, reportEnd, err := os.Pipe()
-	if err != nil {
-		return failure(err, p.Dir)
+	m.plan.Dir = final
+	if err := m.record.Write(m.dir); err != nil {
+		return err
 	}
-	defer reports.Close()
-	in, out, err := os.Pipe()
-	if err != nil {
-		return errors.Join(failure(err, p.Dir), reportEnd.Close())
-	}
-	cmd := exec.Command("/proc/self/exe", stageKeeper)
-	cmd.Stdin = in
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // newuidmap is found by it
-	cmd.ExtraFiles = []*os.File{reportEnd, socket}
-	// A session of its own: what ends the plugin's group must not end it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
-	_ = in.Close()
-	_ = reportEnd.Close()
-	if err != nil {
-		return errors.Join(failure(err, p.Dir), out.Close())
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, endKeeper(cmd.Process, ended))
+	for range 2 {
+		// A directory that is not empty is not replaced.
+		err := os.Rename(m.dir, final)
+		if err == nil {
+			m.dir = final
+			return nil
 		}
-	}()
-	start, err := startTime(cmd.Process.Pid)
-	if err == nil {
-		p.Record.Keeper = process{cmd.Process.Pid, start}
-		err = json.NewEncoder(out).Encode(p)
+		if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// It may be one that nobody has cleaned up after.
+		if info, err := m.b.info(final); err != nil || info != nil {
+			break
+		}
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
-		return failure(err, p.Dir)
-	}
-	return wait(ctx, p.Record.ID, reports)
+	return &backend.Error{Kind: backend.ErrExists, Path: m.req.ID, Message: "a sandbox has this id", Hint: "open it, or use another id"}
 }
 
-// endKeeper ends a keeper that may not have taken its lock yet, so that nothing
-// comes to life in a directory that is removed meanwhile.
-func endKeeper(keeper *os.Process, ended <-chan struct{}) error {
-	// Terminated, not killed: it takes its child along.
-	if err := keeper.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-ended:
-		return nil
-	case <-time.After(undoTimeout):
-		return errors.New("its keeper does not end")
-	}
-}
-
-// wait reads the keeper's report, or gives up when ctx ends.
-func wait(ctx context.Context, id string, reports *os.File) error {
-	stop := context.AfterFunc(ctx, func() { _ = reports.Close() })
-	defer stop()
-	var f stageFailure
-	err := json.NewDecoder(reports).Decode(&f)
+// settleWorkspace finds or makes the workspace, and settles whom commands run as.
+func (m *making) settleWorkspace(final string) error {
+	var bind jail.Bind
+	var err error
+	w := m.req.Spec.Workspace
 	switch {
-	case ctx.Err() != nil:
-		return &backend.Error{Kind: ctx.Err(), Path: id, Message: "making the sandbox was given up"}
-	case errors.Is(err, io.EOF):
-		return &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "the sandbox's keeper ended before it was there"}
-	case err != nil:
-		return failure(fmt.Errorf("hear of the sandbox: %w", err), id)
-	case f.Step != "":
-		return f.asError(id)
+	case w.Source != "":
+		bind, m.record.IDs, err = m.b.boundWorkspace(m.req.ID, w)
+	case w.Name != "":
+		bind, m.record.IDs, m.newWorkspace, err = m.b.keptWorkspace(m.req.ID, w.Name)
+	default:
+		bind, m.record.IDs, err = m.b.newWorkspace(m.req.ID, filepath.Join(m.dir, jail.WorkspaceDir))
+		bind.Source = filepath.Join(final, jail.WorkspaceDir)
+	}
+	if err != nil {
+		return err
+	}
+	if m.newWorkspace {
+		m.b.mu.Lock()
+		m.b.newWorkspaces[m.req.ID] = w.Name
+		m.b.mu.Unlock()
+	}
+	bind.Target = w.Path
+	m.plan.Binds, m.plan.IDs = append(m.plan.Binds, bind), m.record.IDs
+	if m.record.IDs.Mode == jail.MapOne {
+		m.record.Degraded = append(m.record.Degraded, "user split: guest and commands share one uid: "+m.b.ids.reason+"; "+splitRemedy)
 	}
 	return nil
 }
 
-// undo removes what a Provision that failed has made.
-func (b *localBackend) undo(ctx context.Context, rec *record, ws *workspace) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-	defer cancel()
-	if err := b.end(ctx, rec); err != nil {
+// undo removes what a Provision that failed has made. The caller may be gone.
+func (m *making) undo(ctx context.Context) error {
+	err := jail.Remove(m.dir, m.lock)
+	if !m.newWorkspace {
 		return err
 	}
-	if err := rec.remove(b.dir(rec.ID)); err != nil {
-		return failure(err, rec.ID)
-	}
-	if ws != nil && ws.fresh && !ws.private {
-		return b.removeWorkspace(rec.WorkspaceName)
-	}
-	return nil
+	m.b.mu.Lock()
+	delete(m.b.newWorkspaces, m.req.ID)
+	m.b.mu.Unlock()
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginsdk.EngineUndo)
+	defer cancel()
+	return errors.Join(err, m.b.RemoveWorkspace(undo, &backend.RemoveWorkspaceRequest{Name: m.req.Spec.Workspace.Name}))
 }

@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
-// failure makes an error of the contract of one of the kernel's.
+// failure makes an error of the contract of one of the kernel's. path is what it
+// is about.
 func failure(err error, path string) error {
 	var typed *backend.Error
 	if err == nil || errors.As(err, &typed) {
@@ -17,56 +23,73 @@ func failure(err error, path string) error {
 	}
 	kind := backend.ErrUnavailable
 	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		kind = context.Canceled
+		if errors.Is(err, context.DeadlineExceeded) {
+			kind = context.DeadlineExceeded
+		}
+		err = nil
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		kind = backend.ErrNoSpace
 	case errors.Is(err, fs.ErrPermission):
 		kind = backend.ErrPermission
-	case errors.Is(err, fs.ErrNotExist):
-		kind = backend.ErrNotFound
 	}
 	return &backend.Error{Kind: kind, Path: path, Err: err}
 }
 
-// namespaceRemedy says how to allow the namespaces that were refused.
-func namespaceRemedy() string {
-	for _, k := range kernelSwitches {
-		if v, err := readSwitch(k.path); err == nil && v == k.off {
-			return "as root: " + k.allow
-		}
+// ctxError is what ended ctx, nil while nothing has.
+func ctxError(ctx context.Context, path string) error { return failure(ctx.Err(), path) }
+
+func noSandbox(id string) error {
+	return &backend.Error{Kind: backend.ErrNotFound, Path: id, Message: "no such sandbox"}
+}
+
+// asError says what a failure to make a sandbox means to who asked for it.
+func asError(err error, id string) error {
+	var f *jail.Failure
+	if !errors.As(err, &f) {
+		return failure(err, id)
 	}
-	return "user namespaces are refused here: look at sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns, and at the seccomp profile if this is a container"
-}
-
-// stageFailure is what a stage says when it cannot go on.
-type stageFailure struct {
-	Step    string `json:"step,omitempty"`
-	Errno   int    `json:"errno,omitempty"`
-	Message string `json:"message,omitempty"`
-}
-
-func failedStep(step string, err error) *stageFailure {
-	f := &stageFailure{Step: step, Message: err.Error()}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		f.Errno = int(errno)
-	}
-	return f
-}
-
-// asError says what a failure of a stage means to who asked for a sandbox.
-func (f *stageFailure) asError(id string) error {
-	e := &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "cannot " + f.Step + ": " + f.Message}
-	switch errno := unix.Errno(f.Errno); {
-	case errno == unix.ENOSPC && f.Step == stepNamespaces, errno == unix.EPERM && f.Step == stepNamespaces, errno == unix.EINVAL && f.Step == stepNamespaces:
-		e.Kind, e.Hint = backend.ErrUnsupported, namespaceRemedy()
-	case errno == unix.ENOSYS:
+	e := &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: f.Error()}
+	denied := f.Errno == unix.EPERM || f.Errno == unix.EACCES
+	switch {
+	case f.Errno == unix.ENOSYS:
 		e.Kind, e.Hint = backend.ErrUnsupported, "Linux 5.12 or later is needed"
-	case f.Step == stepProc && errno == unix.EPERM:
-		e.Kind, e.Hint = backend.ErrUnsupported, "this looks like a container whose /proc is masked: run deep outside of it, or use another backend"
-	case f.Step == stepGuest && errno == unix.EACCES:
+	case f.Step == jail.StepNamespaces && (denied || f.Errno == unix.ENOSPC || f.Errno == unix.EUSERS || f.Errno == unix.EINVAL),
+		// Where AppArmor restricts them, namespaces can be made and not be used.
+		denied && (f.Step == jail.StepMap || f.Step == jail.StepPrivate || f.Step == jail.StepRoot):
+		e.Kind, e.Hint = backend.ErrUnsupported, namespaceRemedy()
+	case f.Step == jail.StepProc && denied:
+		e.Kind = backend.ErrUnsupported
+		e.Hint = "this looks like a container whose /proc is masked: run deep outside of it, or use another backend"
+	case f.Step == jail.StepGuest && denied:
 		e.Kind, e.Hint = backend.ErrPermission, "the guest's program must be readable and executable for everybody (chmod 755)"
-	case errno == unix.ENOSPC:
+	case f.Step == jail.StepBind && f.Errno == unix.ESTALE:
+		e.Kind, e.Hint = backend.ErrConflict, "see who replaces it, and try again"
+	case f.Step == jail.StepBind && f.Errno == unix.EROFS:
+		e.Kind, e.Hint = backend.ErrInvalid, "directories of this host are read-only inside: mount it at another path"
+	case f.Step == jail.StepBind && denied:
+		e.Kind, e.Hint = backend.ErrPermission, "see that this user may reach it"
+	case f.Errno == unix.ENOSPC, f.Errno == unix.EDQUOT:
 		e.Kind = backend.ErrNoSpace
 	}
 	return e
+}
+
+// kernelSwitches are what user namespaces are forbidden with.
+var kernelSwitches = []struct{ name, off, on string }{
+	{"user.max_user_namespaces", "0", "10000"},
+	{"kernel.unprivileged_userns_clone", "0", "1"},
+	{"kernel.apparmor_restrict_unprivileged_userns", "1", "0"},
+}
+
+// namespaceRemedy names the switch that forbids user namespaces here.
+func namespaceRemedy() string {
+	for _, s := range kernelSwitches {
+		data, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(s.name, ".", "/"))
+		if err == nil && strings.TrimSpace(string(data)) == s.off {
+			return fmt.Sprintf("the kernel's switch %s is %s: as root, sysctl -w %s=%s", s.name, s.off, s.name, s.on)
+		}
+	}
+	return "something else than the kernel's switches forbids it: if this is a container, its seccomp profile; else a security module, or a kernel without CONFIG_USER_NS"
 }

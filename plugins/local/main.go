@@ -4,33 +4,23 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 )
 
-// Config is what a block `config { }` may hold: nothing yet.
+// Config is what a block `config { }` may hold: nothing.
 type Config struct{}
 
 func main() {
-	// The program is also what runs before and beside a sandbox; see keeper.go.
-	if len(os.Args) == 2 {
-		switch os.Args[1] {
-		case stageKeeper:
-			os.Exit(keep())
-		case stageInit:
-			os.Exit(initSandbox())
-		case stageRemove:
-			os.Exit(removeStage())
-		}
-	}
 	pluginsdk.Serve(pluginsdk.Plugin{
-		Name:         "local",
-		Version:      pluginsdk.Version(),
-		Summary:      "namespaces of this machine, without a daemon or root",
-		Config:       &Config{},
-		Capabilities: []backend.Capability{backend.CapBind, backend.CapKeepWorkspace, backend.CapNetworkFull},
+		Name:    "local",
+		Version: pluginsdk.Version(),
+		Summary: "namespaces of this machine, without a daemon or root",
+		Config:  &Config{},
+		Capabilities: []backend.Capability{
+			backend.CapBind, backend.CapNetworkFull, backend.CapKeepWorkspace,
+		},
 		NewProvisioner: func(_ context.Context, env pluginsdk.Env) (pluginsdk.Provisioner, error) {
 			return newBackend(env)
 		},

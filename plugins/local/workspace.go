@@ -1,100 +1,177 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
+	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
-// workspace is what a sandbox finds at its workspace's path.
-type workspace struct {
-	// source on this host.
-	source string
-	// private: it goes with the sandbox.
-	private bool
-	// fresh: it was made just now.
-	fresh bool
-	ids   idMap
-}
+// kept is where the workspace of that name is.
+func (b *localBackend) kept(name string) string { return filepath.Join(b.workspaces, hashed(name)) }
 
-// workspaceDir is where a workspace of ours is. A hash, since names may differ in
-// what a file system does not tell apart.
-func (b *localBackend) workspaceDir(kind, name string) string {
-	sum := sha256.Sum256([]byte(kind + "\x00" + name))
-	return filepath.Join(b.workspaces, hex.EncodeToString(sum[:16]))
-}
-
-// prepare finds or makes the workspace of a sandbox, and settles its ids, which
-// depend on whose it is.
-func (b *localBackend) prepare(id string, w backend.Workspace) (*workspace, error) {
-	if w.Source != "" {
-		binds := b.binds()
-		source, uid, gid, err := binds.Workspace(w.Source)
-		if err != nil {
-			return nil, err
-		}
-		ids, err := newIDMap(id, &unix.Stat_t{Uid: uid, Gid: gid})
-		return &workspace{source: source, ids: ids}, err
-	}
-	kind, name := "private", id
-	if w.Name != "" {
-		kind, name = "named", w.Name
-	}
-	made := &workspace{source: b.workspaceDir(kind, name), private: w.Name == ""}
-	err := os.Mkdir(made.source, 0o700)
-	switch {
-	case err == nil:
-		made.fresh = true
-	case errors.Is(err, fs.ErrExist) && !made.private:
-	default:
-		return nil, failure(err, made.source)
-	}
+// keptWorkspace finds or makes the workspace of that name, and settles whose it
+// is. Call while exclusive.
+func (b *localBackend) keptWorkspace(id, name string) (bind jail.Bind, ids jail.IDMap, made bool, err error) {
+	dir := b.kept(name)
 	var st unix.Stat_t
-	if err := unix.Lstat(made.source, &st); err != nil {
-		return nil, failure(err, made.source)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return nil, &backend.Error{Kind: backend.ErrPermission, Path: made.source, Message: "something else is in the workspace's place",
+	switch err := unix.Lstat(dir, &st); {
+	case errors.Is(err, unix.ENOENT):
+		bind, ids, err := b.newWorkspace(id, dir)
+		return bind, ids, err == nil, err
+	case err != nil:
+		return bind, ids, false, err
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return bind, ids, false, &backend.Error{Kind: backend.ErrConflict, Path: name, Message: "something else is at the workspace's place, " + dir,
 			Hint: "look at it, and remove it"}
 	}
-	owner := &st
-	if made.fresh {
-		owner = nil
-	}
-	if made.ids, err = newIDMap(id, owner); err == nil && made.fresh && made.ids.Mode == mapRoot {
-		err = os.Lchown(made.source, int(made.ids.UID), int(made.ids.GID))
-	}
-	if err != nil && made.fresh {
-		err = errors.Join(err, os.Remove(made.source))
-	}
-	return made, failure(err, made.source)
+	ids, _, err = b.ids.choose(id, &owner{st.Uid, st.Gid})
+	return jail.Bind{Source: dir, Dev: st.Dev, Ino: st.Ino}, ids, false, err
 }
 
-// removeWorkspace removes a kept one.
-func (b *localBackend) removeWorkspace(name string) error {
-	dir := b.workspaceDir("named", name)
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		return failure(err, dir)
-	}
-	ids, err := newIDMap(name, &st)
+// newWorkspace makes the directory of a workspace, and gives it to whom commands
+// run as.
+func (b *localBackend) newWorkspace(id, dir string) (bind jail.Bind, ids jail.IDMap, err error) {
+	ids, _, err = b.ids.choose(id, nil)
 	if err != nil {
-		return err
+		return bind, ids, err
 	}
-	return failure(removeTree(dir, ids), dir)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return bind, ids, err
+	}
+	var st unix.Stat_t
+	err = unix.Lstat(dir, &st)
+	if err == nil && ids.Mode == jail.MapRoot {
+		err = os.Lchown(dir, int(ids.UID), int(ids.GID))
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o755) // the umask may be tight
+	}
+	if err != nil {
+		return bind, ids, errors.Join(err, os.Remove(dir))
+	}
+	return jail.Bind{Source: dir, Dev: st.Dev, Ino: st.Ino}, ids, nil
+}
+
+// boundWorkspace resolves a directory of this host, and settles whose it is.
+func (b *localBackend) boundWorkspace(id string, w backend.Workspace) (jail.Bind, jail.IDMap, error) {
+	source, _, _, err := b.binds().Workspace(w.Source)
+	if err != nil {
+		return jail.Bind{}, jail.IDMap{}, err
+	}
+	bind, st, err := look("workspace", source)
+	if err != nil {
+		return bind, jail.IDMap{}, err
+	}
+	if st.Uid == 0 || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return bind, jail.IDMap{}, replaced("workspace", source)
+	}
+	ids, _, err := b.ids.choose(id, &owner{st.Uid, st.Gid})
+	return bind, ids, err
+}
+
+// mount resolves the source of a further mount.
+func (b *localBackend) mount(m backend.Mount) (jail.Bind, error) {
+	source, err := b.binds().Mount(m)
+	if err != nil {
+		return jail.Bind{}, err
+	}
+	field := "volume " + strconv.Quote(m.Target)
+	bind, st, err := look(field, source)
+	if err != nil {
+		return bind, err
+	}
+	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFDIR && kind != unix.S_IFREG {
+		return bind, replaced(field, source)
+	}
+	bind.Target, bind.ReadOnly = m.Target, m.ReadOnly
+	return bind, nil
 }
 
 func (b *localBackend) binds() pluginsdk.EngineBinds {
 	return pluginsdk.EngineBinds{StateDir: b.env.StateDir}
+}
+
+// look notes what is at a path that was resolved. It is this that will be shown,
+// or nothing, whatever takes its place meanwhile.
+func look(field, source string) (jail.Bind, unix.Stat_t, error) {
+	var st unix.Stat_t
+	fd, err := unix.Openat2(unix.AT_FDCWD, source, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if errors.Is(err, unix.ELOOP) {
+		return jail.Bind{}, st, replaced(field, source)
+	}
+	if err != nil {
+		return jail.Bind{}, st, failure(&fs.PathError{Op: "open", Path: source, Err: err}, field)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Fstat(fd, &st); err != nil {
+		return jail.Bind{}, st, failure(&fs.PathError{Op: "stat", Path: source, Err: err}, field)
+	}
+	return jail.Bind{Source: source, Dev: st.Dev, Ino: st.Ino}, st, nil
+}
+
+func replaced(field, source string) error {
+	return &backend.Error{Kind: backend.ErrConflict, Path: field, Message: backend.Printable(source) + " changed while it was looked at",
+		Hint: "see who replaces it, and try again"}
+}
+
+// RemoveWorkspace implements pluginsdk.Provisioner.
+func (b *localBackend) RemoveWorkspace(ctx context.Context, req *backend.RemoveWorkspaceRequest) error {
+	err := b.exclusive(ctx, func() error {
+		dirs, err := b.all()
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if info, err := b.info(dir); err == nil && info == nil {
+				continue // it just went
+			}
+			rec, err := jail.ReadRecord(dir)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				return err // it may be the one that uses it
+			case rec.WorkspaceName == req.Name:
+				return &backend.Error{Kind: backend.ErrConflict, Path: req.Name, Message: "sandbox " + rec.ID + " uses this workspace",
+					Hint: "destroy that sandbox first"}
+			}
+		}
+		return jail.RemoveTree(b.kept(req.Name))
+	})
+	return failure(err, req.Name)
+}
+
+// exclusive runs f while no other plugin with this state directory does so: a
+// kept workspace must not go while a sandbox with it comes.
+func (b *localBackend) exclusive(ctx context.Context, f func() error) error {
+	lock, err := os.OpenFile(filepath.Join(b.env.StateDir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f()
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

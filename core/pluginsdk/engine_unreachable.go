@@ -3,7 +3,6 @@ package pluginsdk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -24,9 +23,6 @@ type EngineAddress struct {
 	// Start is the command that starts the engine, Join the one that gives this
 	// user access to the socket.
 	Start, Join string
-	// Variable is what the engine's own tools take the address from. deep does
-	// not: an engine is never chosen by accident.
-	Variable string
 }
 
 // Unreachable says what was found in the engine's place. cause is why it could
@@ -44,10 +40,6 @@ func (a EngineAddress) Unreachable(cause error) error {
 			e.Message = "something answers there, but not as " + a.Engine + " does"
 			e.Hint = "see which program listens there: ss -xlp | grep " + a.Socket
 		}
-	}
-	if other := os.Getenv(a.Variable); other != "" && other != a.Address {
-		e.Hint += fmt.Sprintf("; %s is set to %s: to use that engine, write host = env(%q) in the backend's config",
-			a.Variable, backend.Printable(other), a.Variable)
 	}
 	return e
 }

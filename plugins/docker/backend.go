@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -31,9 +33,10 @@ var _ pluginsdk.Provisioner = (*dockerBackend)(nil)
 // newBackend makes a client. It asks the engine nothing: one that is not there
 // is for the first call to tell.
 func newBackend(config Config, env pluginsdk.Env) (*dockerBackend, error) {
+	config.Host = cmp.Or(config.Host, os.Getenv("DOCKER_HOST"), "unix:///var/run/docker.sock")
 	opts := []client.Opt{client.WithAPIVersionNegotiation(), client.WithUserAgent("deep")}
 	address := pluginsdk.EngineAddress{
-		Engine: "Docker Engine", Address: config.Host, Variable: "DOCKER_HOST",
+		Engine: "Docker Engine", Address: config.Host,
 		Start: "start it, as in `sudo systemctl start docker`, or install it, as in `sudo apt install docker.io`",
 		Join:  "let this user use it, as in `sudo usermod -aG docker $USER`, and log in anew; members of that group are as good as root",
 	}

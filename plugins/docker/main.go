@@ -11,7 +11,7 @@ import (
 
 // Config is what a block `config { }` may hold.
 type Config struct {
-	Host    string `deep:"host" default:"unix:///var/run/docker.sock" doc:"Address of the engine: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST."`
+	Host    string `deep:"host" doc:"Address of the engine: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST. Empty means $DOCKER_HOST, else unix:///var/run/docker.sock."`
 	Remote  bool   `deep:"remote" default:"false" doc:"The engine does not see this host's files though its address is a local socket, as with a virtual machine or a forwarded socket."`
 	TLSCA   string `deep:"tls_ca" doc:"File with the certificate authority of a tcp engine. With it, or a client certificate, TLS is used."`
 	TLSCert string `deep:"tls_cert" doc:"File with the client certificate for a tcp engine."`

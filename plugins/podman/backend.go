@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ type podmanBackend struct {
 
 	mu sync.Mutex
 	// conn carries the connection for the bindings; nil before the first call.
-	conn  context.Context //nolint:containedctx // how the bindings keep a connection
+	conn  context.Context // how the bindings keep a connection
 	known *facts
 	// asked is when known was learnt.
 	asked time.Time
@@ -33,11 +34,9 @@ var _ pluginsdk.Provisioner = (*podmanBackend)(nil)
 // newBackend asks the service nothing: one that is not there is for the first
 // call to tell.
 func newBackend(config Config, env pluginsdk.Env) (*podmanBackend, error) {
-	if config.Host == "" {
-		config.Host = defaultHost()
-	}
+	config.Host = cmp.Or(config.Host, os.Getenv("CONTAINER_HOST"), defaultHost())
 	address := pluginsdk.EngineAddress{
-		Engine: "Podman service", Address: config.Host, Variable: "CONTAINER_HOST",
+		Engine: "Podman service", Address: config.Host,
 		Start: "start it, as in `sudo systemctl start podman.socket` (`systemctl --user …` for a user's own), or install it, as in `sudo apt install podman`",
 		Join:  "use this user's own service, as in `systemctl --user start podman.socket`",
 	}

@@ -11,7 +11,7 @@ import (
 
 // Config is what a block `config { }` may hold.
 type Config struct {
-	Host    string `deep:"host" doc:"Address of the API service: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST/PATH. Empty means this user's own: unix:///run/podman/podman.sock for root, else the one below $XDG_RUNTIME_DIR."`
+	Host    string `deep:"host" doc:"Address of the API service: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST/PATH. Empty means $CONTAINER_HOST, else this user's own: unix:///run/podman/podman.sock for root, else the one below $XDG_RUNTIME_DIR."`
 	Remote  bool   `deep:"remote" default:"false" doc:"The service does not see this host's files though its address is a local socket, as with a virtual machine or a forwarded socket."`
 	SSHKey  string `deep:"ssh_key" doc:"File with the private key for an ssh address. Empty means what ssh's configuration and agent have."`
 	Runtime string `deep:"runtime" doc:"OCI runtime the service shall use, as \"runc\" or \"crun\". Empty means the service's default."`

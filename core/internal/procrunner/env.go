@@ -12,6 +12,8 @@ var passed = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
 	"XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME",
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
+	// Where the engine is that the user's own tools talk to.
+	"DOCKER_HOST", "CONTAINER_HOST",
 }
 
 // Environment returns what a plugin gets of this process's environment: the

@@ -67,16 +67,16 @@ func (c *guestConn) isDead() bool {
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *guestConn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.explain(c.cc.Invoke(ctx, method, args, reply, opts...))
+	return c.explain(ctx, c.cc.Invoke(ctx, method, args, reply, opts...))
 }
 
 // NewStream implements grpc.ClientConnInterface.
 func (c *guestConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := c.cc.NewStream(ctx, desc, method, opts...)
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, c.explain(ctx, err)
 	}
-	return &guestStream{ClientStream: s, conn: c}, nil
+	return &guestStream{ClientStream: s, conn: c, ctx: ctx}, nil
 }
 
 var _ grpc.ClientConnInterface = (*guestConn)(nil)
@@ -85,27 +85,29 @@ var _ grpc.ClientConnInterface = (*guestConn)(nil)
 type guestStream struct {
 	grpc.ClientStream
 	conn *guestConn
+	ctx  context.Context // the caller's
 }
 
 // RecvMsg implements grpc.ClientStream.
 func (s *guestStream) RecvMsg(m any) error {
-	return s.conn.explain(s.ClientStream.RecvMsg(m))
+	return s.conn.explain(s.ctx, s.ClientStream.RecvMsg(m))
 }
 
 // explain replaces what gRPC says of a broken stream by what became of the
 // sandbox: gone, or out of reach. What the guest itself answered has details and
 // stays as it is.
-func (c *guestConn) explain(err error) error {
+func (c *guestConn) explain(ctx context.Context, err error) error {
 	st, ok := status.FromError(err)
 	if err == nil || !ok || len(st.Details()) > 0 {
 		return err
 	}
-	broke := st.Code() == codes.Unavailable
-	if (broke || st.Code() == codes.Canceled) && c.dropped.Load() {
-		return wire.Error(&backend.Error{Kind: backend.ErrGone, Message: "the sandbox was ended"})
-	}
-	if !broke {
+	// Closing the connection cancels what is under way on it, as the caller would.
+	broke := st.Code() == codes.Unavailable || st.Code() == codes.Canceled && ctx.Err() == nil
+	switch {
+	case !broke:
 		return err
+	case c.dropped.Load():
+		return wire.Error(&backend.Error{Kind: backend.ErrGone, Message: "the sandbox was ended"})
 	}
 	// gRPC may learn of the end a moment before the stream's owner does.
 	select {

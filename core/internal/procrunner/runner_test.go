@@ -39,8 +39,9 @@ var children = map[string]func(){
 		fmt.Fprintln(os.Stderr, "the host is gone")
 	},
 	"exit7": func() { fmt.Fprintln(os.Stderr, "that is the end"); os.Exit(7) },
-	"hang":  func() { fmt.Println("ok"); select {} },
-	"stop":  func() { fmt.Println("ok"); _ = unix.Kill(os.Getpid(), unix.SIGSTOP); select {} },
+	// Asleep, not blocked for good: the runtime takes that for a deadlock and ends.
+	"hang": func() { fmt.Println("ok"); time.Sleep(time.Hour) },
+	"stop": func() { fmt.Println("ok"); _ = unix.Kill(os.Getpid(), unix.SIGSTOP); time.Sleep(time.Hour) },
 	// A grandchild in the group, and one that left it, hold all the pipes.
 	"grandchildren": func() {
 		sleep(false)

@@ -137,23 +137,24 @@ func (b *localBackend) info(dir string) (*backend.SandboxInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	stopped, err := jail.Stopped(dir)
+	if err != nil {
+		return nil, err
+	}
 	info := pluginsdk.InfoFromLabels(rec.Labels)
 	info.ID, info.Workspace, info.Degraded = rec.ID, rec.Workspace, rec.Degraded
 	info.EngineID = fmt.Sprintf("process %d", rec.Guest.PID)
 	switch {
-	case held && rec.Ready:
-		info.State = backend.StateRunning
-	case held:
+	case held && !rec.Ready:
 		info.State = backend.StateCreating
-	default:
-		stopped, err := jail.Stopped(dir)
-		if err != nil {
-			return nil, err
-		}
-		if !stopped {
-			return nil, b.clean(dir)
-		}
+	case held && rec.Guest.Alive():
+		info.State = backend.StateRunning
+	case stopped:
 		info.State = backend.StateStopped
+	case held:
+		return nil, nil // its keeper is cleaning up
+	default:
+		return nil, b.clean(dir)
 	}
 	return &info, nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -112,7 +113,7 @@ func (m *making) lookForLimits() error {
 	groups, missing := h.cgroupsFor("deep-"+hashed(m.req.ID)+"-"+rand.Text()[:8], m.req.Spec)
 	m.plan.Cgroups = groups
 	if len(missing) > 0 {
-		m.record.Degraded = append(m.record.Degraded, strings.Join(missing, ", ")+" limits: no cgroup can be made here; "+limitsRemedy)
+		m.record.Degraded = append(m.record.Degraded, strings.Join(missing, ", ")+" limit: no cgroup can be made here")
 	}
 	return nil
 }
@@ -137,9 +138,9 @@ func (m *making) fill(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	place := m.place
+	place := func() error { return m.place(ctx) }
 	if m.req.Spec.Workspace.Name != "" {
-		place = func() error { return m.b.exclusive(ctx, m.place) }
+		place = func() error { return m.b.exclusive(ctx, func() error { return m.place(ctx) }) }
 	}
 	if err := place(); err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -148,7 +149,7 @@ func (m *making) fill(ctx context.Context) (*os.File, error) {
 }
 
 // place settles the workspace, writes the record and takes the name.
-func (m *making) place() error {
+func (m *making) place(ctx context.Context) error {
 	final := m.b.dir(m.req.ID)
 	if err := m.settleWorkspace(final); err != nil {
 		return err
@@ -157,7 +158,7 @@ func (m *making) place() error {
 	if err := m.record.Write(m.dir); err != nil {
 		return err
 	}
-	for range 2 {
+	for {
 		// A directory that is not empty is not replaced.
 		err := os.Rename(m.dir, final)
 		if err == nil {
@@ -167,12 +168,20 @@ func (m *making) place() error {
 		if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		// It may be one that nobody has cleaned up after.
-		if info, err := m.b.info(final); err != nil || info != nil {
-			break
+		info, err := m.b.info(final)
+		if err != nil {
+			return err
+		}
+		if info != nil {
+			return &backend.Error{Kind: backend.ErrExists, Path: m.req.ID, Message: "a sandbox has this id", Hint: "open it, or use another id"}
+		}
+		// One that has ended is being removed.
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return &backend.Error{Kind: backend.ErrExists, Path: m.req.ID, Message: "a sandbox has this id", Hint: "open it, or use another id"}
 }
 
 // settleWorkspace finds or makes the workspace, and settles whom commands run as.
@@ -200,7 +209,7 @@ func (m *making) settleWorkspace(final string) error {
 	bind.Target = w.Path
 	m.plan.Binds, m.plan.IDs = append(m.plan.Binds, bind), m.record.IDs
 	if m.record.IDs.Mode == jail.MapOne {
-		m.record.Degraded = append(m.record.Degraded, "user split: guest and commands share one uid: "+m.b.ids.reason+"; "+splitRemedy)
+		m.record.Degraded = append(m.record.Degraded, "user split: guest and commands share one uid: "+m.b.ids.reason)
 	}
 	return nil
 }

@@ -75,21 +75,23 @@ func (b *localBackend) Destroy(ctx context.Context, req *backend.DestroyRequest)
 // returns the lock of what that left; nil if nothing.
 func (b *localBackend) terminate(ctx context.Context, id string) (*os.File, error) {
 	dir := b.dir(id)
+	var keeper jail.Process
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		// Again each time: one that is being made has no keeper yet.
+		if rec, err := jail.ReadRecord(dir); err == nil {
+			keeper = rec.Keeper
+		}
 		lock, err := jail.Lock(dir)
 		switch {
 		case err == nil:
 			return lock, nil
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, nil
+			return nil, failure(keeper.Await(ctx), id)
 		case !errors.Is(err, jail.ErrHeld):
 			return nil, failure(err, id)
 		}
-		// Again each time: one that is being made has no keeper yet.
-		if rec, err := jail.ReadRecord(dir); err == nil {
-			if err := rec.Keeper.Signal(unix.SIGTERM); err != nil {
-				return nil, failure(err, id)
-			}
+		if err := keeper.Signal(unix.SIGTERM); err != nil {
+			return nil, failure(err, id)
 		}
 		select {
 		case <-time.After(wait):

@@ -20,8 +20,7 @@ const (
 
 // Remove removes the sandbox in dir, whose lock the caller holds and in which
 // nothing runs any more: its cgroups, and the directory with its private
-// workspace. The name of the directory is free at once. If the sandbox of that
-// lock is no longer there, nothing happens.
+// workspace. If the sandbox of that lock is no longer there, nothing happens.
 func Remove(dir string, lock *os.File) error {
 	if ours, err := owns(lock, dir); err != nil || !ours {
 		return err
@@ -37,6 +36,10 @@ func Remove(dir string, lock *os.File) error {
 		return err
 	}
 	if err := removeCgroups(rec.Cgroups); err != nil {
+		return err
+	}
+	// What may take long first, so that whoever waits for the lock waits for it.
+	if err := RemoveTree(filepath.Join(dir, WorkspaceDir)); err != nil {
 		return err
 	}
 	return RemoveTree(dir)

@@ -104,8 +104,8 @@ func EngineLimits(local bool) []EngineLimit {
 	for i, resource := range []int{syscall.RLIMIT_NOFILE, rlimitNproc, syscall.RLIMIT_FSIZE} {
 		var own syscall.Rlimit
 		// A hard limit of RLIM_INFINITY is above everything, as it should be.
-		if err := syscall.Getrlimit(resource, &own); err == nil && own.Max < uint64(limits[i].Value) { //nolint:gosec // small and positive
-			limits[i].Value = int64(own.Max) //nolint:gosec // below the value above
+		if err := syscall.Getrlimit(resource, &own); err == nil && own.Max < uint64(limits[i].Value) {
+			limits[i].Value = int64(own.Max)
 		}
 	}
 	return limits
@@ -173,7 +173,7 @@ func EngineMounts(spec backend.Spec, volumes []string) (tmpfs []EngineTmpfs, shm
 // decides: who called, unless that is root.
 func EngineSandboxUser() (uid, gid uint32) {
 	if u, g := os.Getuid(), os.Getgid(); u > 0 {
-		return uint32(u), uint32(g) //nolint:gosec // the kernel has them in 32 bits
+		return uint32(u), uint32(g)
 	}
 	return backend.DefaultUID, backend.DefaultUID
 }

@@ -42,17 +42,18 @@ func EngineImageError(image, text string) error {
 func imageError(kind error, image, text string) error {
 	e := &backend.Error{Kind: kind, Path: image}
 	registry, _, _ := strings.Cut(image, "/")
-	switch kind { //nolint:errorlint // one of the sentinels itself, chosen above
-	case backend.ErrPermission:
+	is := func(k error) bool { return errors.Is(kind, k) }
+	switch {
+	case is(backend.ErrPermission):
 		e.Message = "the registry denies access"
-		e.Hint = "the name may be wrong, or the image private: log in with the engine's tools (docker login " + registry + ")"
-	case backend.ErrNotFound:
+		e.Hint = "the name may be wrong, or the image private: log in with the engine's own command, to " + registry
+	case is(backend.ErrNotFound):
 		e.Message = "the registry has no such image"
 		e.Hint = "check name and tag"
-	case backend.ErrInvalid:
+	case is(backend.ErrInvalid):
 		e.Message = "the image does not fit this engine"
 		e.Hint = "use one made for linux and the engine's architecture"
-	case backend.ErrNoSpace:
+	case is(backend.ErrNoSpace):
 		e.Message = "the engine's disk is full"
 		e.Hint = "remove images that are not needed"
 	default:

@@ -62,7 +62,7 @@ func (s *EngineStream) Read(p []byte) (int, error) {
 		p = p[:s.left]
 	}
 	n, err := s.r.Read(p)
-	s.left -= uint32(n) //nolint:gosec // at most left
+	s.left -= uint32(n)
 	if err == io.EOF && s.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
@@ -99,7 +99,7 @@ func (s *EngineStream) stderr(size uint32) error {
 	var buf [512]byte
 	for size > 0 {
 		n, err := s.r.Read(buf[:min(size, uint32(len(buf)))])
-		size -= uint32(n) //nolint:gosec // at most size
+		size -= uint32(n)
 		for _, c := range buf[:n] {
 			switch {
 			case c == '\n':

@@ -18,7 +18,7 @@ import (
 // frame is one as engines send it.
 func frame(stream byte, data string) string {
 	header := []byte{stream, 0, 0, 0, 0, 0, 0, 0}
-	binary.BigEndian.PutUint32(header[4:], uint32(len(data))) //nolint:gosec // a test's
+	binary.BigEndian.PutUint32(header[4:], uint32(len(data)))
 	return string(header) + data
 }
 
@@ -86,7 +86,7 @@ func TestEngineBinds(t *testing.T) {
 		}
 	}
 	inHome := filepath.Join(home, "project")
-	if err := os.Mkdir(inHome, 0o755); err != nil { //nolint:gosec // a test's
+	if err := os.Mkdir(inHome, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(good, "socket")

@@ -105,7 +105,7 @@ func askHelper(ctx context.Context, helper string, auth *registry.AuthConfig) (f
 	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
 	defer cancel()
 	name := "docker-credential-" + helper
-	cmd := exec.CommandContext(ctx, name, "get") //nolint:gosec // named by the user's own docker configuration
+	cmd := exec.CommandContext(ctx, name, "get")
 	cmd.Stdin = strings.NewReader(auth.ServerAddress)
 	var out bytes.Buffer
 	cmd.Stdout = &out

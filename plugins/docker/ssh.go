@@ -35,7 +35,7 @@ func sshDialer(host string) (func(ctx context.Context, network, addr string) (ne
 	args = append(args, "--", u.Hostname(), "docker", "system", "dial-stdio")
 	return func(context.Context, string, string) (net.Conn, error) {
 		return newPipeConn(exec.Command("ssh", args...))
-	}, nil //nolint:gosec // the operator's own address
+	}, nil
 }
 
 // pipeConn is a connection over a program's stdin and stdout.

@@ -40,7 +40,7 @@ func TestSSH(t *testing.T) {
 	dir := t.TempDir()
 	called := filepath.Join(dir, "called")
 	script := "#!/bin/sh\necho \"$*\" > '" + called + "'\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nunset DOCKER_HOST DOCKER_CONTEXT\nexec \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

@@ -19,7 +19,7 @@ import (
 // for in a context's values.
 type call struct {
 	context.Context
-	conn context.Context //nolint:containedctx // its values, not its end
+	conn context.Context // its values, not its end
 }
 
 // Value implements context.Context.
@@ -114,7 +114,7 @@ func upgrade(conn net.Conn, path string, body []byte) (*bufio.Reader, error) {
 	if err := conn.SetDeadline(time.Now().Add(upgradeTimeout)); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequest(http.MethodPost, "http://d"+path, bytes.NewReader(body)) //nolint:noctx // the connection's owner closes it
+	req, err := http.NewRequest(http.MethodPost, "http://d"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -292,7 +292,7 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		CPU:    &spec.LinuxCPU{Quota: &cpus, Period: &period},
 	}
 	for _, l := range pluginsdk.EngineLimits(f.local) {
-		value := uint64(l.Value) //nolint:gosec // not negative
+		value := uint64(l.Value)
 		s.Rlimits = append(s.Rlimits, spec.POSIXRlimit{Type: l.Name, Soft: value, Hard: value})
 	}
 	return s, nil

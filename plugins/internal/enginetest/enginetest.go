@@ -190,7 +190,7 @@ func guestDir(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	// What follows the program is of no account to the kernel.
-	if err := os.WriteFile(filepath.Join(dir, "deep-guest-linux-"+runtime.GOARCH), append(program, crand.Text()...), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(dir, "deep-guest-linux-"+runtime.GOARCH), append(program, crand.Text()...), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -55,12 +55,12 @@ func newRegistry(t *testing.T, tls, private bool) *registry {
 	r.host = server.Listener.Addr().String()
 	if tls {
 		dir := filepath.Join("/etc/containers/certs.d", r.host)
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // read by the engine
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			require.Skip(t, "root", "the engine is told of a registry's certificate below /etc: "+err.Error())
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-		if err := os.WriteFile(filepath.Join(dir, "ca.crt"), cert, 0o644); err != nil { //nolint:gosec // read by the engine
+		if err := os.WriteFile(filepath.Join(dir, "ca.crt"), cert, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

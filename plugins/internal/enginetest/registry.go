@@ -54,7 +54,11 @@ func newRegistry(t *testing.T, tls, private bool) *registry {
 	t.Cleanup(server.Close)
 	r.host = server.Listener.Addr().String()
 	if tls {
-		dir := filepath.Join("/etc/containers/certs.d", r.host)
+		const certs = "/etc/containers/certs.d"
+		if _, err := os.Stat(certs); err != nil {
+			t.Cleanup(func() { _ = os.Remove(certs) }) // if it is empty
+		}
+		dir := filepath.Join(certs, r.host)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			require.Skip(t, "root", "the engine is told of a registry's certificate below /etc: "+err.Error())
 		}

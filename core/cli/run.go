@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,7 +90,9 @@ are kept until then. Other exit codes: 1 it failed or reached a limit, 130 Ctrl-
   deep run --approve execute --json 'Count the lines of code' | jq .type
   deep run --model replay:recording.json 'Print the first 10 Fibonacci numbers'`,
 		Args: oneTask,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), &o, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.report(cmd.Context(), a, a.run(cmd.Context(), &o, args[0]))
+		},
 	}
 	o.sandboxFlags.add(a, c)
 	o.limitFlags.add(c)
@@ -123,6 +127,21 @@ func oneTask(cmd *cobra.Command, args []string) error {
 		return &usageError{"the TASK is empty", "as in deep run 'Write a Fibonacci program and run it'"}
 	}
 	return nil
+}
+
+// report adds an error to the events, so that programs find it among them.
+func (f *outputFlags) report(ctx context.Context, a *app, err error) error {
+	if !f.json || err == nil || silent(ctx, err) {
+		return err
+	}
+	line, jsonErr := json.Marshal(struct {
+		Type  string   `json:"type"`
+		Error *failure `json:"error"`
+	}{"error", newFailure(err)})
+	if jsonErr == nil {
+		_, jsonErr = fmt.Fprintf(a.Out, "%s\n", line)
+	}
+	return errors.Join(err, jsonErr)
 }
 
 // run begins a run and sees it to its end.

@@ -28,7 +28,9 @@ too, as long as its workspace is there.`,
 		Example: `  deep run resume 3fk2… --approve call_3_1
   deep run resume 3fk2… --approve call_3_1 --deny call_3_2 --reason 'not in that directory'`,
 		Args: args(1, 1, "the ID of a run"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runResume(cmd.Context(), &o, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.report(cmd.Context(), a, a.runResume(cmd.Context(), &o, args[0]))
+		},
 	}
 	o.limitFlags.add(c)
 	o.outputFlags.add(c)

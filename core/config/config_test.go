@@ -122,6 +122,7 @@ func TestMistakes(t *testing.T) {
 		{"sum", "backend \"local\" {\n  sha256 = \"E3B0\"\n}", []string{`2,12-18: sha256 is not a SHA-256; write the 64 lower-case digits`}},
 		{"tool unknown", "agent {\n  deny_tools = [\"exec\"]\n}", []string{`2,16-24: there is no tool exec; there are edit_file`}},
 		{"turns", "agent {\n  max_turns = 0\n}", []string{`2,15-16: max_turns is not a whole number from 1`}},
+		{"astronomic number", "model {\n  name = \"x${1e9999999}\"\n}", []string{`2,14-23: this number is out of range`}},
 		{"temperature", "model {\n  temperature = 3\n}", []string{`2,17-18: temperature is not from 0 to 2`}},
 		{"variable not set", "model {\n  name = env(\"DEEP_TEST_UNSET\")\n}", []string{`2,15-30: the environment variable "DEEP_TEST_UNSET" is not set; set it, or give a default: env("DEEP_TEST_UNSET", "…").`}},
 		{"unknown function", "model {\n  name = envv(\"X\")\n}", []string{`2,10-14: There is no function named "envv". Did you mean "env"?`}},

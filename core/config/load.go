@@ -57,6 +57,9 @@ func (c *Config) decode(src *source, o Options) error {
 	// After a syntax error what was understood is a guess: complaints about it
 	// would hide the one that counts.
 	if !diags.HasErrors() {
+		d.checkNumbers(file.Body.(*hclsyntax.Body))
+	}
+	if !d.diags.HasErrors() {
 		d.body(file.Body.(*hclsyntax.Body), root(c, o.Tools), hcl.Range{})
 	}
 	return d.err()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
@@ -58,6 +59,24 @@ func value(d *decoder, a *hclsyntax.Attribute, want cty.Type, example string) (c
 	}
 	return v, true
 }
+
+// checkNumbers refuses numbers of astronomic size: "${1e9999999}" as a text has
+// ten million digits, and takes minutes to become it.
+func (d *decoder) checkNumbers(body *hclsyntax.Body) {
+	_ = hclsyntax.VisitAll(body, func(node hclsyntax.Node) hcl.Diagnostics {
+		literal, ok := node.(*hclsyntax.LiteralValueExpr)
+		if ok && !literal.Val.IsNull() && literal.Val.Type() == cty.Number {
+			if exp := literal.Val.AsBigFloat().MantExp(nil); exp > maxExponent || exp < -maxExponent {
+				d.mistake(literal.SrcRange, "this number is out of range", "write a smaller one")
+			}
+		}
+		return nil
+	})
+}
+
+// maxExponent is the power of two of the largest numbers, well beyond the largest
+// that any key takes.
+const maxExponent = 1100
 
 func typeName(t cty.Type) string {
 	switch {

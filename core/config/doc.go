@@ -17,5 +17,6 @@
 // block with a misspelt name would be none.
 //
 // What a plugin finds wrong later, with its own options or with the sandbox asked
-// of it, [Backend.Explain] brings back to the line it was written on.
+// of it, [Backend.ExplainOptions] and [Backend.ExplainSandbox] bring back to the line
+// it was written on.
 package config

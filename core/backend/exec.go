@@ -2,6 +2,7 @@ package backend
 
 import (
 	"io"
+	"reflect"
 	"time"
 )
 
@@ -34,13 +35,20 @@ type ExecRequest struct {
 	// An error other than io.EOF cancels the command and is returned.
 	Stdin io.Reader
 	// Stdout and Stderr get the output as it comes, each from one goroutine at a
-	// time; one value for both is written to from one only. A slow writer slows
-	// the command. Nil discards.
+	// time. One value for both (see Merged) makes the command's stderr its stdout:
+	// it gets everything in the order it was written, and all of it counts as
+	// stdout. A slow writer slows the command. Nil discards.
 	Stdout, Stderr io.Writer
 
 	// OutputLimit stops the command once it has written so many bytes to stdout
 	// and stderr together; what is over is dropped. 0 means no limit.
 	OutputLimit int64
+}
+
+// Merged reports whether Stdout and Stderr are one value.
+func (r *ExecRequest) Merged() bool {
+	return r.Stdout != nil && r.Stderr != nil && reflect.TypeOf(r.Stdout).Comparable() &&
+		reflect.TypeOf(r.Stderr).Comparable() && r.Stdout == r.Stderr
 }
 
 // ExecResult tells how a command ended. Exactly one of the outcomes holds.

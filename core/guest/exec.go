@@ -39,7 +39,7 @@ type execution struct {
 	sandbox        *Sandbox
 	plan           *plan
 	limit          int64
-	stdout, stderr *pump
+	stdout, stderr *pump // stderr is nil where both are one
 
 	// stopping is closed by the first halt.
 	stopping chan struct{}
@@ -82,8 +82,9 @@ func (x *execution) run(ctx context.Context, req *backend.ExecRequest) (*backend
 	x.mu.Lock()
 	x.started = begin
 	x.mu.Unlock()
-	go x.stdout.run()
-	go x.stderr.run()
+	for _, p := range x.pumps() {
+		go p.run()
+	}
 	if stdin != nil {
 		go x.feed(req.Stdin, stdin)
 	}
@@ -92,10 +93,12 @@ func (x *execution) run(ctx context.Context, req *backend.ExecRequest) (*backend
 	if stdin != nil {
 		_ = stdin.Close()
 	}
-	x.stdout.commandEnded()
-	x.stderr.commandEnded()
-	<-x.stdout.finished
-	<-x.stderr.finished
+	for _, p := range x.pumps() {
+		p.commandEnded()
+	}
+	for _, p := range x.pumps() {
+		<-p.finished
+	}
 	return x.result(t, reaped), x.err()
 }
 
@@ -129,18 +132,14 @@ func (x *execution) lookUp(ctx context.Context, req *backend.ExecRequest) (progr
 // the command's ends of all three.
 func (x *execution) connect(req *backend.ExecRequest) (stdin *os.File, ends [3]*os.File, err error) {
 	ends[0] = x.sandbox.null
-	var shared *sync.Mutex
-	if req.Stdout != nil && req.Stderr != nil {
-		// They may be one value, which is to be written to from one goroutine at
-		// a time. A lock costs less than finding out.
-		shared = new(sync.Mutex)
-	}
-	if x.stdout, ends[1], err = newPump(x.sink(req.Stdout, shared)); err != nil {
+	if x.stdout, ends[1], err = newPump(x.sink(req.Stdout)); err != nil {
 		return nil, ends, err
 	}
-	if x.stderr, ends[2], err = newPump(x.sink(req.Stderr, shared)); err != nil {
+	if req.Merged() {
+		ends[2] = ends[1]
+	} else if x.stderr, ends[2], err = newPump(x.sink(req.Stderr)); err != nil {
 		_ = ends[1].Close()
-		_ = x.stdout.pipe.Close()
+		x.disconnect(nil)
 		return nil, ends, err
 	}
 	if req.Stdin != nil {
@@ -154,9 +153,18 @@ func (x *execution) connect(req *backend.ExecRequest) (stdin *os.File, ends [3]*
 	return stdin, ends, nil
 }
 
+// pumps are those of the command's output: one, where both streams are one.
+func (x *execution) pumps() []*pump {
+	if x.stderr == nil {
+		return []*pump{x.stdout}
+	}
+	return []*pump{x.stdout, x.stderr}
+}
+
 func (x *execution) disconnect(stdin *os.File) {
-	_ = x.stdout.pipe.Close()
-	_ = x.stderr.pipe.Close()
+	for _, p := range x.pumps() {
+		_ = p.pipe.Close()
+	}
 	if stdin != nil {
 		_ = stdin.Close()
 	}
@@ -164,15 +172,11 @@ func (x *execution) disconnect(stdin *os.File) {
 
 // sink returns what a pump does with output: count it against the limit and
 // write it to w.
-func (x *execution) sink(w io.Writer, shared *sync.Mutex) func(p []byte) bool {
+func (x *execution) sink(w io.Writer) func(p []byte) bool {
 	return func(p []byte) bool {
 		p = x.within(p)
 		if w == nil || len(p) == 0 {
 			return true
-		}
-		if shared != nil {
-			shared.Lock()
-			defer shared.Unlock()
 		}
 		n, err := w.Write(p)
 		if err == nil && n < len(p) {

@@ -53,7 +53,10 @@ func (x *execution) soFar() backend.ExecResult {
 	r := backend.ExecResult{ID: x.plan.id, Outcome: backend.OutcomeRunning, Degraded: x.sandbox.info.Degraded}
 	if !x.started.IsZero() {
 		r.Duration = time.Since(x.started)
-		r.StdoutBytes, r.StderrBytes = x.stdout.bytes.Load(), x.stderr.bytes.Load()
+		r.StdoutBytes = x.stdout.bytes.Load()
+		if x.stderr != nil {
+			r.StderrBytes = x.stderr.bytes.Load()
+		}
 	}
 	return r
 }

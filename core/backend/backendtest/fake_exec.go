@@ -81,7 +81,7 @@ func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*back
 		return nil, fault(backend.ErrExists, op, id, "an exec of this id was started before")
 	}
 
-	d := newDomain(s.alive, graceOr(req.Grace)) //nolint:contextcheck // background children outlive the call
+	d := newDomain(s.alive, graceOr(req.Grace))
 	out := &execOut{domain: d, stdout: req.Stdout, stderr: req.Stderr, limit: req.OutputLimit}
 	p := &proc{
 		machine: s.machine, domain: d, dir: dir.full, env: s.environment(req.Env), in: strings.NewReader(""),
@@ -106,6 +106,9 @@ func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*back
 	st := p.run(argv)
 	res := &backend.ExecResult{ID: id, ExitCode: st.code, Signal: st.signal, StartError: st.startError, Duration: time.Since(started)}
 	res.StdoutBytes, res.StderrBytes = out.close()
+	if req.Merged() {
+		res.StdoutBytes, res.StderrBytes = res.StdoutBytes+res.StderrBytes, 0
+	}
 	reason, cause := d.finish()
 	switch {
 	case st.startError != "":

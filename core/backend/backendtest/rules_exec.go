@@ -133,6 +133,19 @@ var execRules = []Rule{
 		},
 	},
 	{
+		Name:     "exec-one-writer-order",
+		Sentence: "One writer for both streams gets them in the order they were written, all as stdout.",
+		Shell:    true,
+		run: func(t *T) {
+			w := &noted{}
+			r := t.exec(&backend.ExecRequest{Shell: "echo 1; echo 2 >&2; echo 3; echo 4 >&2", Stdout: w, Stderr: w})
+			t.must("exec", r.err)
+			if got := w.String(); got != "1\n2\n3\n4\n" || r.StdoutBytes != 8 || r.StderrBytes != 0 {
+				t.Errorf("%q, %d bytes of stdout and %d of stderr", got, r.StdoutBytes, r.StderrBytes)
+			}
+		},
+	},
+	{
 		Name:     "exec-one-writer",
 		Sentence: "One writer for both streams is written to from one goroutine at a time.",
 		Shell:    true,

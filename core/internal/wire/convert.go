@@ -226,7 +226,7 @@ func infoFromWire(i *backendv1.SandboxInfo) backend.SandboxInfo {
 func execToWire(r *backend.ExecRequest, id string) *backendv1.ExecStart {
 	start := &backendv1.ExecStart{
 		Id: id, Argv: bytesToWire(r.Argv), Shell: []byte(r.Shell), Env: envToWire(r.Env), Dir: []byte(r.Dir),
-		TimeoutNs: int64(r.Timeout), Stdin: r.Stdin != nil, OutputLimit: r.OutputLimit,
+		TimeoutNs: int64(r.Timeout), Stdin: r.Stdin != nil, OutputLimit: r.OutputLimit, Merge: r.Merged(),
 	}
 	if r.Grace != nil {
 		start.GraceNs = new(int64(*r.Grace))

@@ -184,21 +184,23 @@ func TestLastOutputTravelsWithExit(t *testing.T) {
 	t.Error("never in one message")
 }
 
-// TestOutputOrder: what one writer gets is in the order it was written.
+// TestOutputOrder: one writer is one on the other side too, and what it gets is
+// in the order it was written.
 func TestOutputOrder(t *testing.T) {
 	t.Parallel()
 	var want strings.Builder
 	sb := &stub{exec: func(_ context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
 		r := &backend.ExecResult{ID: req.ID, Outcome: backend.OutcomeExit}
+		if !req.Merged() {
+			return nil, errors.New("two writers")
+		}
 		for i := range 400 {
 			p := bytes.Repeat([]byte{byte('a' + i%26)}, i*37%5000)
 			w := req.Stdout
 			if i%3 == 0 {
 				w = req.Stderr
-				r.StderrBytes += int64(len(p))
-			} else {
-				r.StdoutBytes += int64(len(p))
 			}
+			r.StdoutBytes += int64(len(p))
 			if n, err := w.Write(p); n != len(p) || err != nil {
 				return nil, err
 			}

@@ -33,6 +33,9 @@ func (s *sandboxServer) Exec(stream backendv1.Sandbox_ExecServer) error {
 	out := &execOutput{stream: stream}
 	req := execFromWire(start)
 	req.Stdout, req.Stderr = (*stdoutWriter)(out), (*stderrWriter)(out)
+	if start.GetMerge() {
+		req.Stderr = req.Stdout
+	}
 	var in *execInput
 	if start.GetStdin() {
 		in = newExecInput(out)

@@ -2391,7 +2391,9 @@ type ExecStart struct {
 	// Input follows. Without it the command's input is empty.
 	Stdin bool `protobuf:"varint,8,opt,name=stdin,proto3" json:"stdin,omitempty"`
 	// Stop the command after so many bytes of output, 0 never.
-	OutputLimit   int64 `protobuf:"varint,9,opt,name=output_limit,json=outputLimit,proto3" json:"output_limit,omitempty"`
+	OutputLimit int64 `protobuf:"varint,9,opt,name=output_limit,json=outputLimit,proto3" json:"output_limit,omitempty"`
+	// The command's stderr is its stdout: one stream, in the order it was written.
+	Merge         bool `protobuf:"varint,10,opt,name=merge,proto3" json:"merge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2487,6 +2489,13 @@ func (x *ExecStart) GetOutputLimit() int64 {
 		return x.OutputLimit
 	}
 	return 0
+}
+
+func (x *ExecStart) GetMerge() bool {
+	if x != nil {
+		return x.Merge
+	}
+	return false
 }
 
 // ExecStdinEnd ends the input.
@@ -4560,7 +4569,7 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12<\n" +
 	"\tstdin_end\x18\x03 \x01(\v2\x1d.deep.backend.v1.ExecStdinEndH\x00R\bstdinEnd\x125\n" +
 	"\x06cancel\x18\x04 \x01(\v2\x1b.deep.backend.v1.ExecCancelH\x00R\x06cancelB\t\n" +
-	"\amessage\"\x87\x02\n" +
+	"\amessage\"\x9d\x02\n" +
 	"\tExecStart\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04argv\x18\x02 \x03(\fR\x04argv\x12\x14\n" +
@@ -4571,7 +4580,9 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"timeout_ns\x18\x06 \x01(\x03R\ttimeoutNs\x12\x1e\n" +
 	"\bgrace_ns\x18\a \x01(\x03H\x00R\agraceNs\x88\x01\x01\x12\x14\n" +
 	"\x05stdin\x18\b \x01(\bR\x05stdin\x12!\n" +
-	"\foutput_limit\x18\t \x01(\x03R\voutputLimitB\v\n" +
+	"\foutput_limit\x18\t \x01(\x03R\voutputLimit\x12\x14\n" +
+	"\x05merge\x18\n" +
+	" \x01(\bR\x05mergeB\v\n" +
 	"\t_grace_ns\"\x0e\n" +
 	"\fExecStdinEnd\"\f\n" +
 	"\n" +

@@ -14,7 +14,7 @@ export DEEP_TEST_BIN="$PWD/bin"
 tags=remote,containers_image_openpgp,exclude_graphdriver_btrfs
 reruns=()
 if [[ -n ${DEEP_TEST_RERUNS:-} ]]; then
-  reruns=(--rerun-fails="$DEEP_TEST_RERUNS" --rerun-fails-max-failures=5)
+  reruns=(--rerun-fails="$DEEP_TEST_RERUNS" --rerun-fails-max-failures=20)
 fi
 
 before=$(mktemp)
@@ -25,5 +25,5 @@ rc=0
 go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg \
   "${reruns[@]}" --packages=./... -- -tags "$tags" -race -timeout 15m || rc=$?
 
-go run ./test/leaks -known "$before" -wait 30s || rc=1
+go run ./test/leaks -known "$before" -wait 60s || rc=1
 exit "$rc"

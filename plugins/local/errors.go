@@ -64,7 +64,7 @@ func asError(err error, id string) error {
 		e.Hint = "this looks like a container whose /proc is masked: run deep outside of it, or use another backend"
 	case f.Step == jail.StepGuest && denied:
 		e.Kind, e.Hint = backend.ErrPermission, "the guest's program must be readable and executable for everybody (chmod 755)"
-	case f.Step == jail.StepBind && f.Errno == unix.ESTALE:
+	case f.Step == jail.StepBind && (f.Errno == unix.ESTALE || f.Errno == unix.ELOOP):
 		e.Kind, e.Hint = backend.ErrConflict, "see who replaces it, and try again"
 	case f.Step == jail.StepBind && f.Errno == unix.EROFS:
 		e.Kind, e.Hint = backend.ErrInvalid, "directories of this host are read-only inside: mount it at another path"

@@ -54,11 +54,8 @@ func (b *localBackend) Destroy(ctx context.Context, req *backend.DestroyRequest)
 	if err != nil {
 		return err
 	}
-	if lock != nil {
-		err := jail.Remove(dir, lock)
-		if err := errors.Join(err, lock.Close()); err != nil {
-			return failure(err, req.ID)
-		}
+	if err := remove(dir, lock); err != nil {
+		return failure(err, req.ID)
 	}
 	if workspace != "" && !req.KeepWorkspace {
 		if err := b.RemoveWorkspace(ctx, &backend.RemoveWorkspaceRequest{Name: workspace}); err != nil {
@@ -69,6 +66,21 @@ func (b *localBackend) Destroy(ctx context.Context, req *backend.DestroyRequest)
 	delete(b.newWorkspaces, req.ID)
 	b.mu.Unlock()
 	return nil
+}
+
+// remove removes what is left in a sandbox's directory. Without a lock it is none
+// of a sandbox, or a damaged one: those that are made come with theirs.
+func remove(dir string, lock *os.File) error {
+	if lock != nil {
+		return errors.Join(jail.Remove(dir, lock), lock.Close())
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if locked, err := jail.HasLock(dir); err != nil || locked {
+		return err
+	}
+	return jail.RemoveTree(dir)
 }
 
 // terminate ends what runs in a sandbox, waits until its keeper has gone, and

@@ -27,15 +27,16 @@ const (
 	firstName  = "deep-backend-local-first"
 )
 
+// Stages exit at once: nothing of the program they are in has begun.
 func init() {
 	if len(os.Args) == 0 {
 		return
 	}
 	switch os.Args[0] {
 	case keeperName:
-		os.Exit(keep())
+		syscall.Exit(keep())
 	case firstName:
-		os.Exit(becomeFirst())
+		syscall.Exit(becomeFirst())
 	}
 }
 

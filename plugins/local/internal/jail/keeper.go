@@ -151,7 +151,7 @@ func (k *keeper) start() error {
 		return err
 	}
 	if err := sendCommit(f.plan); err != nil {
-		return err
+		return errors.Join(f.hear(), err)
 	}
 	return f.hear()
 }

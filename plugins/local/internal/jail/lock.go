@@ -87,3 +87,12 @@ func Held(dir string) (bool, error) {
 	}
 	return false, err
 }
+
+// HasLock reports whether there is a lock in dir, held or not.
+func HasLock(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -158,7 +158,7 @@ func (s *setup) build() error {
 	}
 	links := append(s.links,
 		link{"/proc/self/fd", "/dev/fd"}, link{"fd/0", "/dev/stdin"}, link{"fd/1", "/dev/stdout"}, link{"fd/2", "/dev/stderr"},
-		link{"pts/ptmx", "/dev/ptmx"}, link{"/proc/self/mounts", "/etc/mtab"})
+		link{"pts/ptmx", "/dev/ptmx"}, link{"/tmp", "/var/tmp"}, link{"/proc/self/mounts", "/etc/mtab"})
 	for _, l := range links {
 		if err := os.MkdirAll(filepath.Dir(staging+l.name), 0o755); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,22 +34,51 @@ func connect(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "deep-guest: %v\n", err)
 		return 1
 	}
-	ended := make(chan struct{}, 2)
-	carry := func(to io.Writer, from io.Reader) {
-		// Whatever ended it, the other side learns of it by the end of the stream.
-		_, _ = io.Copy(to, from)
-		ended <- struct{}{}
+	defer conn.Close()
+	in, inOK := stdin.(*os.File)
+	out, outOK := stdout.(*os.File)
+	socketFile, err := conn.File()
+	if err != nil || !inOK || !outOK {
+		_, _ = fmt.Fprintf(stderr, "deep-guest: connect needs files: %v\n", err)
+		return 1
 	}
-	go carry(conn, stdin)
-	go carry(stdout, conn)
+	ended := make(chan struct{}, 2)
+	for _, way := range [][2]*os.File{{socketFile, in}, {out, socketFile}} {
+		go func() {
+			// Whatever ended it, the other side learns of it by the end of the stream.
+			carry(int(way[0].Fd()), int(way[1].Fd()))
+			ended <- struct{}{}
+		}()
+	}
 	<-ended
-	_ = conn.Close()
 	return 0
 }
 
-func dial(socket string) (net.Conn, error) {
+// carry copies from one descriptor to another until either ends. Both block in
+// the kernel: by the runtime's poller each byte would wake a thread more.
+func carry(to, from int) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := unix.Read(from, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			return
+		}
+		for p := buf[:n]; len(p) > 0; {
+			n, err := unix.Write(to, p)
+			if err != nil && err != unix.EINTR {
+				return
+			}
+			p = p[max(n, 0):]
+		}
+	}
+}
+
+func dial(socket string) (*net.UnixConn, error) {
 	for end := time.Now().Add(connectPatience); ; time.Sleep(2 * time.Millisecond) {
-		conn, err := net.Dial("unix", socket)
+		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 		if err == nil {
 			return conn, nil
 		}

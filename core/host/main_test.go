@@ -77,14 +77,17 @@ var badPlugins = map[string]func(){
 		fmt.Println("Hello \x1b[31mfrom the plugin")
 		serveRaw(handshake.CookieValue, 1)
 	},
-	"exits":   func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
-	"hangs":   func() { fmt.Fprintln(os.Stderr, "thinking"); time.Sleep(time.Hour) },
-	"core":    func() { fmt.Println("9|1|unix|" + socketPath("x") + "|grpc|c"); time.Sleep(time.Hour) },
-	"tcp":     func() { fmt.Println("1|1|tcp|127.0.0.1:1|grpc|c"); time.Sleep(time.Hour) },
-	"astray":  func() { fmt.Println("1|1|unix|/var/run/docker.sock|grpc|c"); time.Sleep(time.Hour) },
-	"netrpc":  func() { fmt.Println("1|1|unix|" + socketPath("x") + "|netrpc|c"); time.Sleep(time.Hour) },
-	"open":    func() { fmt.Println("1|1|unix|" + socketPath("x") + "|grpc|"); time.Sleep(time.Hour) },
-	"lies":    func() { fmt.Println("1|1|unix|" + socketPath("x") + "|grpc|" + strings.Repeat("A", 100)); time.Sleep(time.Hour) },
+	"exits":  func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
+	"hangs":  func() { fmt.Fprintln(os.Stderr, "thinking"); time.Sleep(time.Hour) },
+	"core":   func() { fmt.Println("9|1|unix|" + socketPath("x") + "|grpc|c"); time.Sleep(time.Hour) },
+	"tcp":    func() { fmt.Println("1|1|tcp|127.0.0.1:1|grpc|c"); time.Sleep(time.Hour) },
+	"astray": func() { fmt.Println("1|1|unix|/var/run/docker.sock|grpc|c"); time.Sleep(time.Hour) },
+	"netrpc": func() { fmt.Println("1|1|unix|" + socketPath("x") + "|netrpc|c"); time.Sleep(time.Hour) },
+	"open":   func() { fmt.Println("1|1|unix|" + socketPath("x") + "|grpc|"); time.Sleep(time.Hour) },
+	"lies": func() {
+		fmt.Println("1|1|unix|" + socketPath("x") + "|grpc|" + strings.Repeat("A", 100))
+		time.Sleep(time.Hour)
+	},
 	"empty":   func() { serveRaw(handshake.CookieValue, 1) },
 	"renamed": func() { serveAs("another", func(context.Context) error { return nil }) },
 	"stuck":   func() { serveAs("stuck", func(context.Context) error { select {} }) },

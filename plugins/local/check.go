@@ -78,7 +78,7 @@ func (b *localBackend) checkNamespaces() []backend.Layer {
 		split.Detail = "commands have your uid, the guest a subordinate one"
 	default:
 		split.State, split.Remedy = backend.LayerDegraded, splitRemedy
-		split.Detail = "guest and commands share your uid, and each command gets a PID namespace: " + reason
+		split.Detail = "guest and commands share your uid and groups, and each command gets a PID namespace: " + reason
 	}
 	return []backend.Layer{{Name: "namespaces", State: backend.LayerPresent, Detail: what}, split}
 }

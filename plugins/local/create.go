@@ -23,7 +23,8 @@ type making struct {
 	b   *localBackend
 	req *pluginsdk.ProvisionRequest
 	// dir is where it is now: under a name of its own until it is whole.
-	dir    string
+	dir string
+	// lock is ours until the sandbox is there.
 	lock   *os.File
 	plan   jail.Plan
 	record jail.Record
@@ -41,12 +42,12 @@ func (b *localBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRe
 		return nil, failure(err, req.ID)
 	}
 	defer func() {
-		if err != nil {
-			if undoErr := m.undo(ctx); undoErr != nil {
-				err = errors.Join(err, failure(undoErr, req.ID))
-			}
+		if err == nil {
+			return
 		}
-		_ = m.lock.Close()
+		if undoErr := m.undo(ctx); undoErr != nil {
+			err = errors.Join(err, failure(undoErr, req.ID))
+		}
 	}()
 	listener, err := m.fill(ctx)
 	if err != nil {
@@ -61,6 +62,8 @@ func (b *localBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRe
 		}
 		return nil, asError(err, req.ID)
 	}
+	_ = m.lock.Close() // the keeper's alone from now on
+	m.lock = nil
 	info, err := b.Inspect(ctx, &backend.InspectRequest{ID: req.ID})
 	if err != nil {
 		return nil, err
@@ -216,14 +219,20 @@ func (m *making) settleWorkspace(final string) error {
 
 // undo removes what a Provision that failed has made. The caller may be gone.
 func (m *making) undo(ctx context.Context) error {
-	err := jail.Remove(m.dir, m.lock)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginsdk.EngineUndo)
+	defer cancel()
+	var err error
+	if m.lock == nil {
+		m.lock, err = m.b.terminate(ctx, m.req.ID)
+	}
+	if m.lock != nil {
+		err = errors.Join(jail.Remove(m.dir, m.lock), m.lock.Close())
+	}
 	if !m.newWorkspace {
 		return err
 	}
 	m.b.mu.Lock()
 	delete(m.b.newWorkspaces, m.req.ID)
 	m.b.mu.Unlock()
-	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), pluginsdk.EngineUndo)
-	defer cancel()
-	return errors.Join(err, m.b.RemoveWorkspace(undo, &backend.RemoveWorkspaceRequest{Name: m.req.Spec.Workspace.Name}))
+	return errors.Join(err, m.b.RemoveWorkspace(ctx, &backend.RemoveWorkspaceRequest{Name: m.req.Spec.Workspace.Name}))
 }

@@ -115,7 +115,7 @@ func settleIDs() (m jail.IDMap, reason string, err error) {
 		}
 	}
 	for _, tool := range []string{"newuidmap", "newgidmap"} {
-		if _, err := exec.LookPath(tool); err != nil {
+		if !installed(tool) {
 			return one, "there is no program " + tool, nil
 		}
 	}
@@ -127,6 +127,11 @@ func settleIDs() (m jail.IDMap, reason string, err error) {
 		return one, f.Message, nil
 	}
 	return m, "", nil
+}
+
+func installed(tool string) bool {
+	_, err := exec.LookPath(tool)
+	return err == nil
 }
 
 // mapped reports whether this process' own user namespace has all the ranges that

@@ -128,6 +128,7 @@ func replaced(field, source string) error {
 
 // RemoveWorkspace implements pluginsdk.Provisioner.
 func (b *localBackend) RemoveWorkspace(ctx context.Context, req *backend.RemoveWorkspaceRequest) error {
+	var dead string
 	err := b.exclusive(ctx, func() error {
 		dirs, err := b.all()
 		if err != nil {
@@ -147,8 +148,12 @@ func (b *localBackend) RemoveWorkspace(ctx context.Context, req *backend.RemoveW
 					Hint: "destroy that sandbox first"}
 			}
 		}
-		return jail.RemoveTree(b.kept(req.Name))
+		dead, err = jail.Retire(b.kept(req.Name))
+		return err
 	})
+	if err == nil && dead != "" {
+		err = jail.RemoveTree(dead)
+	}
 	return failure(err, req.Name)
 }
 

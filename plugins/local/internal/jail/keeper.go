@@ -55,7 +55,11 @@ func keep() int {
 	if k.input, err = readPlan(os.Stdin, &k.plan); err != nil {
 		return 1 // the plugin went before it said what to do
 	}
-	if err := k.run(report, term); err != nil {
+	err = k.run(report, term)
+	// A file that is forgotten is closed, and the lock let go of, in the middle of
+	// cleaning up.
+	runtime.KeepAlive(k.lock)
+	if err != nil {
 		_ = json.NewEncoder(report).Encode(failed("make the sandbox", err))
 		return 1
 	}

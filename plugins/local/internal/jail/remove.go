@@ -45,29 +45,38 @@ func Remove(dir string, lock *os.File) error {
 	return RemoveTree(dir)
 }
 
-// RemoveTree removes a directory of ours, and all that sandboxed code has left in
-// it: no link is followed, none of its directories' modes matters, and neither
-// does its depth. It is renamed first, so that what cannot be removed now is
-// found again by its name.
+// Retire renames a directory to a name by which what cannot be removed now is
+// found again, and returns its path then: "" if there is no such directory.
+func Retire(dir string) (string, error) {
+	parent, name := filepath.Split(dir)
+	if strings.HasPrefix(name, PrefixDead) {
+		return dir, nil
+	}
+	dead := filepath.Join(parent, PrefixDead+rand.Text())
+	err := os.Rename(dir, dead)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return dead, err
+}
+
+// RemoveTree retires a directory of ours and removes it, with all that sandboxed
+// code has left in it: no link is followed, none of its directories' modes
+// matters, and neither does its depth.
 func RemoveTree(dir string) error {
-	parent, err := os.OpenFile(filepath.Dir(dir), unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	dead, err := Retire(dir)
+	if err != nil || dead == "" {
+		return err
+	}
+	parent, err := os.OpenFile(filepath.Dir(dead), unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = parent.Close() }()
-	name := filepath.Base(dir)
-	if !strings.HasPrefix(name, PrefixDead) {
-		dead := PrefixDead + rand.Text()
-		err := unix.Renameat(int(parent.Fd()), name, int(parent.Fd()), dead)
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
-		if err != nil {
-			return &fs.PathError{Op: "rename", Path: dir, Err: err}
-		}
-		name = dead
-	}
-	if err := empty(int(parent.Fd()), name); err != nil {
+	if err := empty(int(parent.Fd()), filepath.Base(dead)); err != nil {
 		return &fs.PathError{Op: "remove", Path: dir, Err: err}
 	}
 	return nil

@@ -169,12 +169,15 @@ func groupRange(mapFile string, avoid uint32) (low, high uint32, err error) {
 			start, size = first, count
 		}
 	}
+	if size == 0 {
+		return 0, 0, unix.ENOTSUP
+	}
 	const nobody = 65534
 	first, last := start+size/2, start+size-1
 	// No programs of 16 bits, and no id that reads as "none" or as signed.
 	last = min(last, math.MaxInt32)
 	first = min(first, last/2)
-	if last >= nobody && last < nobody+2 {
+	if first <= nobody && last >= nobody {
 		last = nobody - 1
 	}
 	if uint64(avoid) >= first && uint64(avoid) <= last {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
 )
 
 const (
@@ -22,13 +24,8 @@ const (
 // harden makes the process fit to be the first of a sandbox. It returns what
 // delivers SIGTERM, the engine's request to end.
 func harden() (<-chan os.Signal, error) {
-	// As process 1 Go would end on many of the signals anybody with its uid can
-	// send, until each has somewhere to go. SIGURG is the runtime's own.
-	ignored := make(chan os.Signal, 1)
-	for n := syscall.Signal(1); n <= 64; n++ {
-		if n != unix.SIGURG && n != unix.SIGKILL && n != unix.SIGSTOP {
-			signal.Notify(ignored, n)
-		}
+	if err := nsinit.TakeSignals(); err != nil {
+		return nil, err
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)

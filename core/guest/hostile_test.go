@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
@@ -94,7 +97,8 @@ func (f *fixture) attack(command, how string, least int, alone bool) {
 		neighbour = f.neighbour()
 	}
 	ready := newMarker("ready")
-	req.Stdout = ready
+	var said bytes.Buffer
+	req.Stdout, req.Stderr = ready, &said
 	type outcome struct {
 		res *backend.ExecResult
 		err error
@@ -108,7 +112,7 @@ func (f *fixture) attack(command, how string, least int, alone bool) {
 		select {
 		case <-ready.seen:
 		case o := <-done:
-			f.t.Fatalf("it ended before it was ready: %+v, %v", o.res, o.err)
+			f.t.Fatalf("it ended before it was ready: %+v, %v\n%s", o.res, o.err, said.String())
 		case <-time.After(60 * time.Second):
 			f.t.Fatal("it was never ready")
 		}
@@ -203,27 +207,38 @@ func TestGroupProcessesUsedUp(t *testing.T) {
 	inNamespaces(t, modeGroup, func(t *testing.T) {
 		f := newFixture(t)
 		f.put("file", "content")
+		check(t, unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 60, Max: 60}))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			_, _ = f.Exec(ctx, &backend.ExecRequest{Shell: "exec $HELPER -helper=fill", Timeout: backend.Unlimited, Grace: new(time.Duration)})
 		}()
-		var failure *backend.ExecResult
+		// The limit is looked at before a process counts, so one may be started at
+		// it, and the next not.
+		refused := make(chan error)
+		var started sync.WaitGroup
 		eventually(t, "no more processes", func() bool {
-			res, err := f.Exec(ctx, &backend.ExecRequest{Argv: []string{"true"}})
-			if err == nil {
+			started.Go(func() {
+				res, err := f.Exec(ctx, &backend.ExecRequest{Argv: []string{"sleep", "1000"}, Timeout: backend.Unlimited, Grace: new(time.Duration)})
+				if errors.Is(err, backend.ErrUnavailable) && (res == nil || res.Outcome != backend.OutcomeStartFailed) {
+					err = fmt.Errorf("%+v, %w", res, err)
+				}
+				select {
+				case refused <- err:
+				case <-ctx.Done():
+				}
+			})
+			select {
+			case err := <-refused:
+				if wantKind(t, err, backend.ErrUnavailable); backend.HintOf(err) == "" {
+					t.Fatal(err)
+				}
+				return true
+			case <-time.After(100 * time.Millisecond):
 				return false
 			}
-			if !errors.Is(err, backend.ErrUnavailable) || backend.HintOf(err) == "" {
-				t.Fatalf("%+v, %v", res, err)
-			}
-			failure = res
-			return true
 		})
-		if failure == nil || failure.Outcome != backend.OutcomeStartFailed {
-			t.Fatalf("%+v", failure)
-		}
 		r, err := f.ReadFile(ctx, &backend.ReadFileRequest{Path: "file"})
 		check(t, err)
 		b, err := io.ReadAll(r)
@@ -233,6 +248,7 @@ func TestGroupProcessesUsedUp(t *testing.T) {
 		}
 		cancel()
 		<-done
+		started.Wait()
 		if got := f.sh("echo again"); got != "again\n" {
 			t.Fatal(got)
 		}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
 	"github.com/deep-sandbox/deep/test/require"
 )
 
@@ -46,8 +47,19 @@ func TestMain(m *testing.M) {
 			os.Exit(3)
 		}
 	}
-	os.Exit(m.Run())
+	if path := os.Getenv(envStage); path != "" {
+		fmt.Fprintln(os.Stderr, "stage:", stage(path))
+		os.Exit(3)
+	}
+	code := m.Run()
+	for _, f := range atExit {
+		f()
+	}
+	os.Exit(code)
 }
+
+// atExit is run after the last test.
+var atExit []func()
 
 // inNamespaces runs cases inside namespaces: as root with another uid for the
 // commands, or with one uid for both.
@@ -101,6 +113,7 @@ func inNamespaces(t *testing.T, mode string, cases func(t *testing.T)) {
 func settleInside() error {
 	dir := os.Getenv(envDir)
 	return errors.Join(
+		nsinit.TakeSignals(),
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""),
 		unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=256m"),

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -62,7 +63,7 @@ func (d *pidnsDomain) start(cmd *command) (task, error) {
 	}
 	first, err := d.reaper.start(func() (int, error) {
 		return syscall.ForkExec("/proc/self/exe", []string{nsinit.Name}, &syscall.ProcAttr{
-			Dir: "/", Env: []string{"GOTRACEBACK=none"},
+			Dir: "/", Env: []string{"GOTRACEBACK=single"},
 			Files: []uintptr{cmd.stdio[0], cmd.stdio[1], cmd.stdio[2], spec.Fd(), reportEnd.Fd(), controlEnd.Fd()},
 			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS},
 		})
@@ -79,7 +80,9 @@ func (d *pidnsDomain) start(cmd *command) (task, error) {
 		err = r.Failed
 	}
 	if err != nil {
-		t.kill(unkillable)
+		if t.kill(unkillable) && err == io.EOF {
+			err = fmt.Errorf("the first process of the command's namespace ended: status %#x", uint32(first.end.status))
+		}
 		return nil, errors.Join(err, reports.Close(), control.Close())
 	}
 	d.mu.Lock()

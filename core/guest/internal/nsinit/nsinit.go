@@ -8,9 +8,9 @@
 package nsinit
 
 import (
+	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -48,9 +48,7 @@ func run() int {
 	report := os.NewFile(reportFD, "report")
 	pid, err := startCommand()
 	var failed Report
-	if errno, ok := err.(syscall.Errno); ok {
-		failed.Failed = errno
-	} else if err != nil {
+	if err != nil && !errors.As(err, &failed.Failed) {
 		failed.Failed = unix.EINVAL
 	}
 	if _, err := report.WriteString(failed.String() + "\n"); err != nil || failed.Failed != 0 {
@@ -80,6 +78,9 @@ func startCommand() (pid int, err error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return 0, err
 	}
+	if err := TakeSignals(); err != nil {
+		return 0, err
+	}
 	obey()
 	mountProc()
 
@@ -104,11 +105,9 @@ func startCommand() (pid int, err error) {
 	return pid, nil
 }
 
-// obey keeps signals from ending the process, whoever sends them, and sends
-// SIGTERM to everything in the namespace for each byte of the control pipe.
+// obey sends SIGTERM to everything in the namespace for each byte of the control
+// pipe.
 func obey() {
-	all := make(chan os.Signal, 1)
-	signal.Notify(all)
 	control := os.NewFile(controlFD, "control")
 	go func() {
 		var b [1]byte

@@ -35,8 +35,10 @@ func TakeSignals() error {
 		if err := sigaction(n, nil, &now); err != nil {
 			return err
 		}
-		// A handler and not "ignore", which commands would inherit.
-		if now.handler == 0 {
+		// A handler and not "ignore", which commands would inherit, also where this
+		// process inherited it.
+		const ignored = 1
+		if now.handler <= ignored {
 			if err := sigaction(n, &taken, nil); err != nil {
 				return err
 			}

@@ -30,8 +30,34 @@ func (b *localBackend) reconcile() {
 			b.env.Log.Warn("cannot remove what was left behind", "error", err)
 		}
 	}
+	for _, dir := range dirs {
+		b.awaitKeeper(dir)
+	}
 	for _, parent := range []string{b.sandboxes, b.workspaces} {
 		b.sweep(parent)
+	}
+}
+
+// awaitKeeper looks again at a sandbox whose guest is dead and whose keeper is not
+// quite: it cleans up, or was killed and has not let go of its lock yet.
+func (b *localBackend) awaitKeeper(dir string) {
+	for end := time.Now().Add(staleAge); time.Now().Before(end); {
+		rec, err := jail.ReadRecord(dir)
+		if err != nil || !rec.Ready || rec.Guest.Alive() {
+			return
+		}
+		if _, err := b.info(dir); err != nil {
+			b.env.Log.Warn("cannot remove what was left behind", "error", err)
+			return
+		}
+		if stopped, err := jail.Stopped(dir); err != nil || stopped {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-b.life.Done():
+			return
+		}
 	}
 }
 

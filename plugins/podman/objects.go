@@ -137,7 +137,11 @@ func (b *podmanBackend) MakeIdle(ctx context.Context, idle pluginsdk.EngineIdle)
 	if err == nil || idle.Name == "" || status(err) == 0 {
 		return made.ID, b.failure(err, idle.Name)
 	}
-	// The service has no status for a name that is taken.
+	// The service has no status for a name that is taken, and who had it may have
+	// gone since.
+	if strings.Contains(err.Error(), "is already in use") {
+		return "", &backend.Error{Kind: backend.ErrExists, Path: idle.Name}
+	}
 	other, inspectErr := b.Container(ctx, idle.Name)
 	if inspectErr == nil && other != nil {
 		return "", &backend.Error{Kind: backend.ErrExists, Path: idle.Name}

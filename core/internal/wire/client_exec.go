@@ -111,7 +111,8 @@ func (c *sandboxClient) execEnded(ctx context.Context, r *execReceiver, torn boo
 			res = r.unknown(backend.OutcomeLost)
 		case errors.Is(err, backend.ErrUnavailable):
 			res = r.unknown(backend.OutcomeUnknown)
-		case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		case (ctx.Err() != nil || local != nil) && errors.Is(err, context.Canceled):
+			// The cancel was there before the command had begun.
 			res = &backend.ExecResult{ID: r.id, Outcome: backend.OutcomeCancelled}
 		}
 	}

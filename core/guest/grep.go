@@ -138,7 +138,7 @@ func anyMatches(filters []filter, rel, name string) bool {
 
 // one searches a file that was named, whatever it is called and holds.
 func (g *grepWalk) one(full string) (*backend.GrepReply, error) {
-	fd, _, err := openRegular(full)
+	fd, st, err := openRegular(full)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (g *grepWalk) one(full string) (*backend.GrepReply, error) {
 	b := &grepFiles{walk: g, paths: []string{path.Base(full)}}
 	se := searchers.Get().(*searcher)
 	defer searchers.Put(se)
-	if err := se.search(b, fd, b.paths[0], true); err != nil {
+	if err := se.search(b, fd, st.Size, b.paths[0], true); err != nil {
 		return nil, err
 	}
 	b.done = true

@@ -61,6 +61,7 @@ type searcher struct {
 	batch *grepFiles
 	path  string
 	fd    int
+	size  int64
 	// held bytes at the beginning of buf are read; more of the file follows
 	// unless ended.
 	held  int
@@ -118,12 +119,12 @@ func (s *searcher) open(b *grepFiles, rel string) error {
 	if typeOf(st.Mode) != backend.TypeRegular {
 		return nil
 	}
-	return s.search(b, fd, rel, false)
+	return s.search(b, fd, st.Size, rel, false)
 }
 
 // search searches one open file; a binary one only if asked to.
-func (s *searcher) search(b *grepFiles, fd int, path string, binary bool) error {
-	*s = searcher{buf: s.buf, batch: b, path: path, fd: fd, line: 1, tail: s.tail[:0]}
+func (s *searcher) search(b *grepFiles, fd int, size int64, path string, binary bool) error {
+	*s = searcher{buf: s.buf, batch: b, path: path, fd: fd, size: size, line: 1, tail: s.tail[:0]}
 	if err := s.fill(); err != nil {
 		return err
 	}
@@ -184,6 +185,9 @@ func (s *searcher) fill() error {
 		default:
 			s.held += n
 			s.read += int64(n)
+			// As long as it was a moment ago: asking once more costs a small file
+			// as much as its content did. A size of 0 says nothing, as in /proc.
+			s.ended = s.size > 0 && s.read >= s.size
 		}
 	}
 	return nil

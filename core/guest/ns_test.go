@@ -64,10 +64,32 @@ var atExit []func()
 // inNamespaces runs cases inside namespaces: as root with another uid for the
 // commands, or with one uid for both.
 func inNamespaces(t *testing.T, mode string, cases func(t *testing.T)) {
+	t.Helper()
 	if os.Getenv(envMode) == mode {
 		cases(t)
 		return
 	}
+	// The name of this test first, then what the caller chose of its cases.
+	pattern := "^" + t.Name() + "$"
+	if _, sub, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
+		pattern += "/" + sub
+	}
+	args := []string{"-test.run=" + pattern, "-test.v=true", "-test.timeout=" + flag.Lookup("test.timeout").Value.String()}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	out, err := again(t, mode, args)
+	if err != nil || bytes.Contains(out, []byte("no tests to run")) {
+		t.Fatalf("inside: %v\n%s", err, out)
+	}
+	if testing.Verbose() {
+		t.Logf("inside:\n%s", out)
+	}
+}
+
+// again runs this program once more, inside.
+func again(t testing.TB, mode string, args []string) (out []byte, err error) {
+	t.Helper()
 	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS, Setsid: true}
 	owner := os.Getuid()
 	switch {
@@ -88,25 +110,10 @@ func inNamespaces(t *testing.T, mode string, cases func(t *testing.T)) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	check(t, os.Chmod(dir, 0o755))
 
-	// The name of this test first, then what the caller chose of its cases.
-	pattern := "^" + t.Name() + "$"
-	if _, sub, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
-		pattern += "/" + sub
-	}
-	args := []string{"-test.run=" + pattern, "-test.v=true", "-test.timeout=" + flag.Lookup("test.timeout").Value.String()}
-	if testing.Short() {
-		args = append(args, "-test.short")
-	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	cmd.SysProcAttr = attr
 	cmd.Env = append(os.Environ(), envMode+"="+mode, envDir+"="+dir, "DEEP_SECRET=of the host")
-	out, err := cmd.CombinedOutput()
-	if err != nil || bytes.Contains(out, []byte("no tests to run")) {
-		t.Fatalf("inside: %v\n%s", err, out)
-	}
-	if testing.Verbose() {
-		t.Logf("inside:\n%s", out)
-	}
+	return cmd.CombinedOutput()
 }
 
 // settleInside makes the namespaces a place like a sandbox.
@@ -139,7 +146,7 @@ func copyProgram(to string) error {
 // fixture is a sandbox to test.
 type fixture struct {
 	*Sandbox
-	t *testing.T
+	t testing.TB
 	// dir is what the test sees at the workspace's path, and the user owns.
 	dir string
 	// uid of the commands.
@@ -147,7 +154,7 @@ type fixture struct {
 }
 
 // newFixture makes this process a guest. Cases share it one after the other.
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	uid := uint32(0)
 	if os.Getenv(envMode) == modeGroup {

@@ -1,0 +1,103 @@
+package guest
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// benchmark runs a benchmark inside namespaces, and shows what it says there.
+func benchmark(b *testing.B, mode string, run func(b *testing.B, f *fixture)) {
+	if os.Getenv(envMode) == mode {
+		f := newFixture(b)
+		run(b, f)
+		return
+	}
+	out, err := again(b, mode, []string{"-test.run=^$", "-test.bench=^" + b.Name() + "$", "-test.benchtime=2s", "-test.benchmem"})
+	check(b, err)
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "Benchmark") {
+			fmt.Print("inside ", line)
+		}
+	}
+	b.SkipNow()
+}
+
+func BenchmarkExecTrueGroup(b *testing.B) { benchmark(b, modeGroup, execTrue) }
+func BenchmarkExecTruePIDNS(b *testing.B) { benchmark(b, modePIDNS, execTrue) }
+
+func execTrue(b *testing.B, f *fixture) {
+	for b.Loop() {
+		if _, err := f.Exec(b.Context(), &backend.ExecRequest{Argv: []string{"/bin/true"}, Stdout: io.Discard}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRead1K(b *testing.B) {
+	benchmark(b, modeGroup, func(b *testing.B, f *fixture) {
+		f.put("file", strings.Repeat("x", 1024))
+		buf := make([]byte, 1025)
+		for b.Loop() {
+			r, err := f.ReadFile(b.Context(), &backend.ReadFileRequest{Path: "file"})
+			check(b, err)
+			if n, err := r.Read(buf); n != 1024 || err != io.EOF {
+				b.Fatal(n, err)
+			}
+			check(b, r.Close())
+		}
+	})
+}
+
+func BenchmarkWrite1K(b *testing.B) {
+	benchmark(b, modeGroup, func(b *testing.B, f *fixture) {
+		content := strings.Repeat("x", 1024)
+		for b.Loop() {
+			check(b, f.write("file", content))
+		}
+	})
+}
+
+// tenThousand makes 10,000 files of 4 KiB in 100 directories.
+func (f *fixture) tenThousand() {
+	content := strings.Repeat("some words of a line that is as long as most\n", 91)
+	for i := range 10_000 {
+		f.put(fmt.Sprintf("d%d/f%d.txt", i%100, i), content)
+	}
+}
+
+func BenchmarkGrepLiteral(b *testing.B) {
+	benchmark(b, modeGroup, func(b *testing.B, f *fixture) { f.grepAll(b, backend.GrepRequest{Pattern: "needle", Literal: true}) })
+}
+
+func BenchmarkGrepExpression(b *testing.B) {
+	benchmark(b, modeGroup, func(b *testing.B, f *fixture) { f.grepAll(b, backend.GrepRequest{Pattern: `n[e]+dle\w`}) })
+}
+
+func (f *fixture) grepAll(b *testing.B, req backend.GrepRequest) {
+	f.tenThousand()
+	for b.Loop() {
+		r, err := f.Grep(b.Context(), &req)
+		check(b, err)
+		if r.Searched != 10_000 {
+			b.Fatal(r.Searched)
+		}
+	}
+}
+
+func BenchmarkGlob(b *testing.B) {
+	benchmark(b, modeGroup, func(b *testing.B, f *fixture) {
+		f.tenThousand()
+		for b.Loop() {
+			r, err := f.Glob(b.Context(), &backend.GlobRequest{Pattern: "**/*.txt"})
+			check(b, err)
+			if r.Total != 10_000 {
+				b.Fatal(r.Total)
+			}
+		}
+	})
+}

@@ -61,6 +61,7 @@ func stop(t task, grace time.Duration) bool {
 	return t.kill(unkillable)
 }
 
-// unkillable is how long a result waits for processes that do not die of
-// SIGKILL: it is due 250 ms after the grace.
-const unkillable = 150 * time.Millisecond
+// unkillable is how long a result waits for processes that all look as if they
+// slept uninterruptibly. It is long, since a parent that waits for its vfork looks
+// the same and dies: on a busy machine hundreds of them took more than 150 ms.
+const unkillable = 5 * time.Second

@@ -33,7 +33,12 @@ func status(err error) int {
 	return 0
 }
 
-func notFound(err error) bool { return status(err) == http.StatusNotFound }
+// notFound reports whether the service says that there is no such object. It has
+// another status for one that goes while it is looked at, and the same words.
+func notFound(err error) bool {
+	return status(err) == http.StatusNotFound ||
+		status(err) == http.StatusInternalServerError && strings.Contains(err.Error(), "no such container")
+}
 
 // failure makes an error of the contract of one of the bindings'. path is the
 // sandbox, image or workspace it is about.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,14 +29,23 @@ import (
 const (
 	envMode = "GUEST_TEST_MODE" // one of the modes, inside
 	envDir  = "GUEST_TEST_DIR"  // an empty directory, on which a tmpfs is mounted
+	envUID  = "GUEST_TEST_UID" // testUID, inside
 
 	modeGroup = "group" // uid 0, commands under another uid
 	modePIDNS = "pidns" // one uid, in a user namespace
 
-	testUID = 12345
 	// maxProcesses bounds the processes of a uid, so that a fork bomb stays small.
 	maxProcesses = 500
 )
+
+// testUID is that of commands: another one for each run of the tests, since the
+// kernel counts the processes of a uid wherever they are.
+var testUID = func() int {
+	if uid, err := strconv.Atoi(os.Getenv(envUID)); err == nil {
+		return uid
+	}
+	return 20_000 + os.Getpid()%40_000
+}()
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], helperPrefix) {
@@ -112,7 +122,7 @@ func again(t testing.TB, mode string, args []string) (out []byte, err error) {
 
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	cmd.SysProcAttr = attr
-	cmd.Env = append(os.Environ(), envMode+"="+mode, envDir+"="+dir, "DEEP_SECRET=of the host")
+	cmd.Env = append(os.Environ(), envMode+"="+mode, envDir+"="+dir, envUID+"="+strconv.Itoa(testUID), "DEEP_SECRET=of the host")
 	return cmd.CombinedOutput()
 }
 
@@ -158,7 +168,7 @@ func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	uid := uint32(0)
 	if os.Getenv(envMode) == modeGroup {
-		uid = testUID
+		uid = uint32(testUID)
 	}
 	dir := filepath.Join(os.Getenv(envDir), "workspace")
 	check(t, os.RemoveAll(dir))

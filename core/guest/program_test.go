@@ -127,7 +127,7 @@ func launch(t *testing.T, oneUID bool, extra ...*os.File) *process {
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: owner, Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: owner, Size: 1}}
 	} else {
-		g.uid = testUID
+		g.uid = uint32(testUID)
 		check(t, os.Chown(g.work, testUID, testUID))
 	}
 	g.cmd.SysProcAttr = attr

@@ -42,6 +42,8 @@ func connect(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "deep-guest: connect needs files: %v\n", err)
 		return 1
 	}
+	// It has to outlive the reads below, which know its number only.
+	defer socketFile.Close()
 	ended := make(chan struct{}, 2)
 	for _, way := range [][2]*os.File{{socketFile, in}, {out, socketFile}} {
 		go func() {

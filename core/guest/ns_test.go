@@ -29,7 +29,7 @@ import (
 const (
 	envMode = "GUEST_TEST_MODE" // one of the modes, inside
 	envDir  = "GUEST_TEST_DIR"  // an empty directory, on which a tmpfs is mounted
-	envUID  = "GUEST_TEST_UID" // testUID, inside
+	envUID  = "GUEST_TEST_UID"  // testUID, inside
 
 	modeGroup = "group" // uid 0, commands under another uid
 	modePIDNS = "pidns" // one uid, in a user namespace

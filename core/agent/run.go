@@ -23,6 +23,9 @@ func (a *Agent) Run(ctx context.Context, task string) (*Result, error) {
 	})
 }
 
+// unknownOutcome is the answer to a call that ran when deep ended.
+const unknownOutcome = "Unknown outcome: deep ended while this ran. It was not run again; look at what it did before you repeat it."
+
 // Resume goes on with a run: one that waits, or one that was interrupted, reached
 // a limit, failed or was killed. A call that had begun and has no answer is not
 // run again: the model hears that its outcome is unknown. The limits count what
@@ -36,7 +39,7 @@ func (a *Agent) Resume(ctx context.Context, state *State) (*Result, error) {
 	s := state.clone()
 	for i := range s.Open {
 		if o := &s.Open[i]; o.Begun && o.Answer == nil {
-			text := "Unknown outcome: deep ended while this ran. It was not run again; look at what it did before you repeat it."
+			text := unknownOutcome
 			o.Answer = &text
 		}
 	}
@@ -52,8 +55,12 @@ func (a *Agent) start(ctx context.Context, s *State) (*Result, error) {
 	r.tools = tools.New(tools.Options{
 		Sandbox: r.sandbox, Deny: a.config.DenyTools, ExecuteOutput: a.config.ExecuteOutput,
 	}, s.Tools)
-	for i := range s.Open { // the rules of today count
-		s.Open[i].Asks = a.asks(s.Open[i].Tool)
+	for i := range s.Open {
+		o := &s.Open[i]
+		o.Asks = a.asks(o.Tool) // the rules of today count
+		if o.Begun && o.Answer != nil && *o.Answer == unknownOutcome {
+			r.emit(Event{Type: EventAnswer, Call: &o.Call, Text: unknownOutcome, Failed: true})
+		}
 	}
 	client, err := a.config.Model.client(r.retry)
 	if err == nil {
@@ -129,7 +136,7 @@ func (r *run) end(ctx context.Context, err error) (*Result, error) {
 	case errors.As(err, &st):
 		s.Status, s.Reason, err = st.status, st.reason, nil
 	case ctx.Err() != nil:
-		s.Status, s.Reason, err = StatusCancelled, "the run was interrupted", fmt.Errorf("the run was interrupted: %w", ctx.Err())
+		s.Status, s.Reason, err = StatusCancelled, "the run was interrupted", fmt.Errorf("the run was interrupted: %w", context.Cause(ctx))
 	default:
 		s.Status, s.Reason = StatusFailed, err.Error()
 	}

@@ -226,6 +226,10 @@ type SandboxInfo struct {
 	EngineID string
 	// Workspace is the absolute path of the workspace inside.
 	Workspace string
+	// WorkspaceSource is where a workspace that may outlive the sandbox is kept,
+	// for people: a directory of the backend's host, or an engine's "volume NAME".
+	// "" where there is none, or it is not known.
+	WorkspaceSource string
 	// User is the "uid:gid" commands run as, seen from inside.
 	User string
 	// Degraded lists each layer of isolation the operator accepted to do

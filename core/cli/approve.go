@@ -71,12 +71,16 @@ const question = "Run it? [y]es, [n]o (n WHY tells the model), [a]lways in this 
 // ask shows one call in full and waits for a word on it.
 func (p *approver) ask(tty *tty, call agent.Call) (agent.Decision, error) {
 	paint := palette(wantsColour())
-	what := escape(describeCall(call))
+	raw := describeCall(call)
 	if call.Tool != "execute" {
-		what = escape(call.Tool + " " + call.Arguments)
+		raw = call.Tool + " " + call.Arguments
 	}
+	what, notes := escapeAll(raw)
 	// Each line has its margin, so that no text of the model's looks like ours.
 	shown := fmt.Sprintf("\nThe model wants to use %s in the sandbox:\n\n%s\n\n", paint.bold(escapeLine(call.Tool)), indent(what, "  | "))
+	if notes != "" {
+		shown += fmt.Sprintf("Not to be seen otherwise, and shown as: %s.\n", paint.yellow(notes))
+	}
 	if n := strings.Count(what, "\n") + 1; n > 20 {
 		shown += fmt.Sprintf("That was %d lines; the beginning may have moved out of sight.\n", n)
 	}

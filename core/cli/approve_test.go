@@ -136,7 +136,8 @@ func TestApproveShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	typing.Wait()
-	want := "\n  | $ ls\n  |   \n  |   Run it? yes\\x1b[2J\\u202e && rm -rf /\n\n" + question
+	want := "\n  | $ ls\n  |   \n  |   Run it? yes\\x1b[2J\\u202e && rm -rf /\n\n" +
+		"Not to be seen otherwise, and shown as: \\x1b (1 time), \\u202e (1 time).\n" + question
 	if got := p.seen(); !strings.Contains(got, want) {
 		t.Errorf("the screen:\n%q\nwant\n%q", got, want)
 	}

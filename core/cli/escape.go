@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"iter"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -47,7 +49,62 @@ func escape(s string) string {
 // harmless reports whether a character does nothing but be seen. Spaces of other
 // scripts are no danger; invisible and bidirectional controls are.
 func harmless(r rune) bool {
+	if unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || r == '\u2800' {
+		return false // fillers: letters by name, and nothing to see
+	}
 	return r == '\n' || r == '\t' || unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) || r == '\u200d' || unicode.Is(unicode.Variation_Selector, r)
+}
+
+// escapeAll is escape for what somebody decides on: nothing in it is invisible, or
+// looks like a blank and is none. notes says what was made visible, "" if nothing
+// was, since \x1b may be what the text says, too.
+func escapeAll(s string) (shown, notes string) {
+	var b strings.Builder
+	seen := map[string]int{}
+	var order []string
+	for piece := range pieces(s) {
+		if plainlySeen(piece) {
+			b.WriteString(piece)
+			continue
+		}
+		mark := escape(piece)
+		if r, _ := utf8.DecodeRuneInString(piece); mark == piece || piece == "\r" {
+			mark = strings.Trim(strconv.QuoteRuneToASCII(r), "'")
+		}
+		if seen[mark]++; seen[mark] == 1 {
+			order = append(order, mark)
+		}
+		b.WriteString(mark)
+	}
+	for i, mark := range order {
+		order[i] = fmt.Sprintf("%s (%s)", mark, count(seen[mark], "time"))
+	}
+	return b.String(), strings.Join(order, ", ")
+}
+
+// pieces are the characters of s; a byte that begins none is one by itself.
+func pieces(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for len(s) > 0 {
+			_, n := utf8.DecodeRuneInString(s)
+			if !yield(s[:n]) {
+				return
+			}
+			s = s[n:]
+		}
+	}
+}
+
+// plainlySeen reports whether a character is seen as what it is.
+func plainlySeen(piece string) bool {
+	r, n := utf8.DecodeRuneInString(piece)
+	switch {
+	case r == utf8.RuneError && n == 1:
+		return false
+	case r == '\n' || r == ' ':
+		return true
+	}
+	return r != '\t' && harmless(r) && !unicode.Is(unicode.Zs, r) && !unicode.Is(unicode.Variation_Selector, r) && r != '\u200d'
 }
 
 // escapeLine is escape for what must stay on one line.

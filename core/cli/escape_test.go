@@ -20,6 +20,7 @@ func TestEscape(t *testing.T) {
 		{"\x00\x7f", `\x00\x7f`},
 		{"\xff\xc3", `\xff\xc3`},
 		{"\U000e0041", `\U000e0041`}, // a tag, which is not seen
+		{"\u3164\u115f\uffa0\u2800", `\u3164\u115f\uffa0\u2800`}, // letters by name, and nothing to see
 	} {
 		if got := escape(c.in); got != c.want {
 			t.Errorf("escape(%q) = %q, want %q", c.in, got, c.want)
@@ -27,6 +28,25 @@ func TestEscape(t *testing.T) {
 	}
 	if got := escapeLine("a\nb"); got != `a\nb` {
 		t.Errorf("escapeLine = %q", got)
+	}
+}
+
+// TestEscapeAll: who decides sees each character as what it is, and is told where
+// an escape is one.
+func TestEscapeAll(t *testing.T) {
+	for _, c := range []struct{ in, want, notes string }{
+		{"rm -rf x\nls", "rm -rf x\nls", ""},
+		{`printf '\x1b[0m'`, `printf '\x1b[0m'`, ""},
+		{"printf '\x1b[0m\x1b'", `printf '\x1b[0m\x1b'`, `\x1b (2 times)`},
+		{"rm\u00a0-rf\u3000/", `rm\u00a0-rf\u3000/`, `\u00a0 (1 time), \u3000 (1 time)`},
+		{"a\tb\r\nc", `a\tb\r` + "\nc", `\t (1 time), \r (1 time)`},
+		{"\u3164\xff", `\u3164\xff`, `\u3164 (1 time), \xff (1 time)`},
+		{"a\u200db\ufe0f", `a\u200db\ufe0f`, `\u200d (1 time), \ufe0f (1 time)`},
+		{"é日\ufffd", "é日\ufffd", ""},
+	} {
+		if got, notes := escapeAll(c.in); got != c.want || notes != c.notes {
+			t.Errorf("escapeAll(%q) = %q, %q, want %q, %q", c.in, got, notes, c.want, c.notes)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -89,7 +90,7 @@ func (a *app) exec(ctx context.Context, o *execOptions, argv []string) error {
 		if err != nil {
 			return err
 		}
-		return a.execEnded(res)
+		return a.execEnded(res, req.Timeout)
 	})
 }
 
@@ -129,18 +130,19 @@ func (a *app) inSandbox(ctx context.Context, o *execOptions, argv []string, run 
 	if o.stdin {
 		req.Stdin = a.In
 	}
+	req.Timeout = cmp.Or(req.Timeout, spec.Timeout, backend.DefaultTimeout)
 	return run(sb, req)
 }
 
 // execEnded turns the end of a command into deep's own, and says what the command
-// could not say itself.
-func (a *app) execEnded(res *backend.ExecResult) error {
+// could not say itself. timeout is the one it ran under.
+func (a *app) execEnded(res *backend.ExecResult, timeout time.Duration) error {
 	switch res.Outcome {
 	case backend.OutcomeExit, backend.OutcomeSignal:
 	case backend.OutcomeStartFailed:
 		a.console.say("%s", escapeLine(res.StartError))
 	case backend.OutcomeTimeout:
-		a.console.say("timed out after %s, everything it had started was ended", round(res.Duration))
+		a.console.say("timed out after %s, ended after %s with everything it had started", timeout, round(res.Duration))
 	case backend.OutcomeLost:
 		return &backend.Error{Kind: backend.ErrGone, Message: "the sandbox ended while the command ran"}
 	default:

@@ -58,7 +58,7 @@ func (a *app) execJSON(ctx context.Context, o *execOptions, argv []string) error
 		if err != nil {
 			return err
 		}
-		return a.execEnded(res)
+		return a.execEnded(res, req.Timeout)
 	})
 	var failed *failure
 	if exit := (*exitError)(nil); err != nil && !errors.As(err, &exit) {

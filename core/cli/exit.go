@@ -118,6 +118,10 @@ func explain(w io.Writer, err error) {
 	for _, line := range more {
 		fmt.Fprintf(w, "  | %s\n", escape(line))
 	}
+	var kept *keptError
+	if errors.As(err, &kept) {
+		fmt.Fprintf(w, "deep: the run is kept: deep run show %s\n", kept.id)
+	}
 }
 
 // apart takes an error apart: what is wrong, the remedy, and further lines, such

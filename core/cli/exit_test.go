@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/host"
@@ -83,9 +84,12 @@ func TestExecCode(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		a := &app{Streams: Streams{Out: &out, Err: &out}, console: newConsole(&out)}
-		err := a.execEnded(&c.res)
+		err := a.execEnded(&c.res, time.Second)
 		if got := exitCode(context.Background(), err, exitExec); got != c.want || execCode(&c.res) != c.want {
 			t.Errorf("%+v: exit code %d and %d, want %d", c.res, got, execCode(&c.res), c.want)
+		}
+		if c.want == exitTimeout && !strings.Contains(out.String(), "timed out after 1s, ended after ") {
+			t.Errorf("the limit is not named: %q", out.String())
 		}
 		if c.want == 125 && (err == nil || strings.Contains(err.Error(), "exit code")) {
 			t.Errorf("%+v: nothing says why: %v", c.res, err)

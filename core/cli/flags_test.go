@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/deep-sandbox/deep/core/agent"
@@ -85,3 +87,17 @@ func TestTable(t *testing.T) {
 type testWriter []byte
 
 func (w *testWriter) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
+
+// TestEmptyFlags: a flag that was given and says nothing is not its default.
+func TestEmptyFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"run", "--workspace", "", "task"}, {"run", "--model=", "task"}, {"run", "--max-turns", "0", "task"},
+		{"run", "--max-tokens=-1", "task"}, {"--config", "", "doctor"}, {"run", "--backend", " ", "task"},
+	} {
+		var out bytes.Buffer
+		code := Main(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &out})
+		if code != exitUsage || !strings.Contains(out.String(), "or leave it out") {
+			t.Errorf("%q: exit code %d, %s", args, code, out.String())
+		}
+	}
+}

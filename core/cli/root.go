@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,7 +21,10 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	a := &app{Streams: streams, console: newConsole(streams.Err)}
 	root := newRootCommand(a)
 	root.SetArgs(args)
+	ended := make(chan struct{})
+	go a.reassure(ctx, ended)
 	cmd, err := root.ExecuteContextC(ctx)
+	close(ended)
 	otherwise := exitFailed
 	if cmd.Annotations[failsWith125] != "" {
 		otherwise = exitExec
@@ -29,6 +33,24 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 		explain(a.console, err)
 	}
 	return exitCode(ctx, err, otherwise)
+}
+
+// patience is how long an interrupted command says nothing: most end sooner.
+const patience = 500 * time.Millisecond
+
+// reassure tells that an interrupted command is on its way out: who hears nothing
+// presses Ctrl-C again, and leaves the cleaning up to others.
+func (a *app) reassure(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-ended:
+		return
+	}
+	select {
+	case <-time.After(patience):
+		a.console.say("interrupted; removing what was made (once more leaves that to the plugin)")
+	case <-ended:
+	}
 }
 
 // failsWith125 annotates commands whose exit code is that of something else.
@@ -50,6 +72,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "read this configuration `FILE` and no other")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "show what plugins log")
 	root.SetFlagErrorFunc(flagError)
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return checkFlags(cmd) }
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -88,6 +111,23 @@ func verbs(cmd *cobra.Command) []string {
 		}
 	}
 	return names
+}
+
+// checkFlags refuses a flag that was given and says nothing: an empty variable of a
+// script's must not become the default.
+func checkFlags(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err != nil {
+			return
+		}
+		switch value := f.Value.String(); {
+		case f.Value.Type() == "string" && strings.TrimSpace(value) == "":
+			err = &usageError{"--" + f.Name + " is empty", "give it a value, or leave it out"}
+		case strings.HasPrefix(f.Value.Type(), "int") && (value == "0" || strings.HasPrefix(value, "-")):
+			err = &usageError{"--" + f.Name + " is " + value, "give a number above 0, or leave it out"}
+		}
+	})
+	return err
 }
 
 // flagError names the flag that may have been meant.

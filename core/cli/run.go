@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,7 @@ type runOptions struct {
 	approve        []string
 }
 
-// limitFlags bound a run; zero means what is configured.
+// limitFlags bound a run; zero means what is configured, and cannot be given.
 type limitFlags struct {
 	turns, toolCalls int
 	tokens           int64
@@ -38,25 +39,10 @@ func (f *limitFlags) add(c *cobra.Command) {
 }
 
 // limits returns the configured ones with what the flags say over them.
-func (f *limitFlags) limits(c config.Agent) (agent.Limits, error) {
+func (f *limitFlags) limits(c config.Agent) agent.Limits {
 	l := agent.Limits{Turns: c.MaxTurns, ToolCalls: c.MaxToolCalls, Tokens: c.MaxTokens, Repeats: c.MaxRepeats}
-	for _, flag := range []struct {
-		name  string
-		value int64
-		set   func(int64)
-	}{
-		{"--max-turns", int64(f.turns), func(n int64) { l.Turns = int(n) }},
-		{"--max-tool-calls", int64(f.toolCalls), func(n int64) { l.ToolCalls = int(n) }},
-		{"--max-tokens", f.tokens, func(n int64) { l.Tokens = n }},
-	} {
-		switch {
-		case flag.value < 0:
-			return l, &usageError{flag.name + " is negative", "give a number above 0"}
-		case flag.value > 0:
-			flag.set(flag.value)
-		}
-	}
-	return l, nil
+	l.Turns, l.ToolCalls, l.Tokens = cmp.Or(f.turns, l.Turns), cmp.Or(f.toolCalls, l.ToolCalls), cmp.Or(f.tokens, l.Tokens)
+	return l
 }
 
 // outputFlags say what is printed of a run.
@@ -158,10 +144,6 @@ func (a *app) run(ctx context.Context, o *runOptions, task string) error {
 	if err != nil {
 		return err
 	}
-	limits, err := o.limits(c.Agent)
-	if err != nil {
-		return err
-	}
 	r, err := a.openRunner(ctx, c, o.backend)
 	if err != nil {
 		return err
@@ -170,7 +152,7 @@ func (a *app) run(ctx context.Context, o *runOptions, task string) error {
 	if err := r.specify(ctx, o); err != nil {
 		return err
 	}
-	return r.play(ctx, &o.outputFlags, limits, func(ctx context.Context, g *agent.Agent) (*agent.Result, error) {
+	return r.play(ctx, &o.outputFlags, o.limits(c.Agent), func(ctx context.Context, g *agent.Agent) (*agent.Result, error) {
 		if err := r.record(ctx, task); err != nil {
 			return nil, err
 		}
@@ -178,11 +160,19 @@ func (a *app) run(ctx context.Context, o *runOptions, task string) error {
 	})
 }
 
+// keptError is how a run failed that can be looked at.
+type keptError struct {
+	error
+	id string
+}
+
+func (e *keptError) Unwrap() error { return e.error }
+
 // verdict returns the exit code and the last word of deep for how a run ended.
 func (r *runner) verdict(res *agent.Result, err error) error {
 	switch {
 	case err != nil:
-		return err
+		return &keptError{err, r.run.ID}
 	case res.Status == agent.StatusCompleted:
 		return nil
 	case res.Status == agent.StatusWaiting:

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,13 @@ func (a *app) runList(ctx context.Context, asJSON bool) error {
 	for _, e := range entries {
 		t = append(t, []string{e.ID, e.Status, e.Created.Local().Format("2006-01-02 15:04"), e.Backend, clip(firstLine(e.Task), 60)})
 	}
-	return t.print(a.Out)
+	if err := t.print(a.Out); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(e runEntry) bool { return e.Status == statusKilled }) {
+		a.console.say("a killed run keeps its workspace: deep run resume ID goes on with it, deep run remove ID removes it")
+	}
+	return nil
 }
 
 // statusKilled is what is shown of a run whose process is no more.

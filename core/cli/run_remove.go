@@ -15,7 +15,7 @@ import (
 func newRunRemoveCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID…", Short: "Remove runs that are kept, with their private workspaces",
-		Args: args(1, 1000, "the ID of a run"),
+		Args: args(1, 1000, "the ID of a run"), ValidArgsFunction: completeRuns,
 		RunE: func(cmd *cobra.Command, ids []string) error { return a.runRemove(cmd.Context(), ids) },
 	}
 }
@@ -32,12 +32,16 @@ func (a *app) runRemove(ctx context.Context, ids []string) error {
 	defer func() { _ = s.Close() }()
 	failed := false
 	for _, id := range ids {
-		if err := a.removeOne(ctx, c, s, owner, id); err != nil {
+		run, err := findRun(ctx, s, id)
+		if err == nil {
+			err = a.removeOne(ctx, c, s, owner, run.ID)
+		}
+		if err != nil {
 			explain(a.console, err)
 			failed = true
 			continue
 		}
-		if _, err := fmt.Fprintln(a.Out, escapeLine(id)); err != nil {
+		if _, err := fmt.Fprintln(a.Out, run.ID); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,8 @@ run waits on. A run that was killed, failed or reached a limit can be gone on wi
 too, as long as its workspace is there.`,
 		Example: `  deep run resume 3fk2… --approve call_3_1
   deep run resume 3fk2… --approve call_3_1 --deny call_3_2 --reason 'not in that directory'`,
-		Args: args(1, 1, "the ID of a run"),
+		Args:              args(1, 1, "the ID of a run"),
+		ValidArgsFunction: completeRuns,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.report(cmd.Context(), a, a.runResume(cmd.Context(), &o, args[0]))
 		},
@@ -71,15 +72,12 @@ func (a *app) runResume(ctx context.Context, o *resumeOptions, id string) error 
 	if err != nil {
 		return err
 	}
-	limits, err := o.limits(c.Agent)
+	begun, err := runOf(ctx, id)
 	if err != nil {
 		return err
 	}
-	name, err := backendOf(ctx, id)
-	if err != nil {
-		return err
-	}
-	r, err := a.openRunner(ctx, c, name)
+	id = begun.ID
+	r, err := a.openRunner(ctx, c, begun.Backend)
 	if err != nil {
 		return err
 	}
@@ -95,21 +93,7 @@ func (a *app) runResume(ctx context.Context, o *resumeOptions, id string) error 
 	if err := state.Decide(o.decisions); err != nil {
 		return err
 	}
-	return r.play(ctx, &o.outputFlags, limits, func(ctx context.Context, g *agent.Agent) (*agent.Result, error) {
+	return r.play(ctx, &o.outputFlags, o.limits(c.Agent), func(ctx context.Context, g *agent.Agent) (*agent.Result, error) {
 		return g.Resume(ctx, state)
 	})
-}
-
-// backendOf returns the backend that a run was begun on.
-func backendOf(ctx context.Context, id string) (string, error) {
-	s, _, err := openStore(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = s.Close() }()
-	run, err := s.Run(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	return run.Backend, nil
 }

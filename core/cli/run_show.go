@@ -22,7 +22,7 @@ type runDetails struct {
 func newRunShowCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "show ID", Short: "Show a run's transcript, and what it waits for", Args: args(1, 1, "the ID of a run"),
+		Use: "show ID", Short: "Show a run's transcript, and what it waits for", Args: args(1, 1, "the ID of a run"), ValidArgsFunction: completeRuns,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runShow(cmd.Context(), args[0], asJSON) },
 	}
 	jsonFlag(c, &asJSON, "print it as a JSON object")
@@ -30,19 +30,14 @@ func newRunShowCommand(a *app) *cobra.Command {
 }
 
 func (a *app) runShow(ctx context.Context, id string, asJSON bool) error {
-	s, _, err := openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = s.Close() }()
-	run, err := s.Run(ctx, id)
+	run, err := runOf(ctx, id)
 	if err != nil {
 		return err
 	}
 	state := &agent.State{}
 	if len(run.State) > 0 {
 		if err := json.Unmarshal(run.State, state); err != nil {
-			return damaged(id, err)
+			return damaged(run.ID, err)
 		}
 	}
 	d := runDetails{runEntry: newRunEntry(run), Workspace: run.Workspace, Pending: append([]agent.Call{}, state.Pending()...), State: state}

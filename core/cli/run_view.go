@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deep-sandbox/deep/core/agent"
+	"github.com/deep-sandbox/deep/core/backend"
 )
 
 const (
@@ -32,12 +33,12 @@ type runView struct {
 	// open reports that the last line has no end yet.
 	open    bool
 	command *commandView
-	// denied are the calls whose answer says nothing new.
-	denied map[string]bool
+	// shown are the calls that were, denied those whose answer says nothing new.
+	shown, denied map[string]bool
 }
 
 func newRunView(r *runner, flags *outputFlags, stop func(error)) *runView {
-	v := &runView{runner: r, out: r.app.Out, flags: flags, stop: stop, paint: palette(colourful(r.app.Out)), denied: map[string]bool{}}
+	v := &runView{runner: r, out: r.app.Out, flags: flags, stop: stop, paint: palette(colourful(r.app.Out)), shown: map[string]bool{}, denied: map[string]bool{}}
 	v.text = &escaper{w: writerFunc(v.write)}
 	return v
 }
@@ -122,15 +123,13 @@ func (v *runView) show(e agent.Event) {
 			v.printf("  %s %s\n", marks[todo.Status], escapeLine(todo.Content))
 		}
 	case agent.EventCall:
-		v.line()
-		if e.Call.Tool != "write_todos" { // the plan says it all
-			v.printf("%s\n", v.paint.bold(escape(describeCall(*e.Call))))
-		}
+		v.call(e.Call)
 		v.command = &commandView{view: v}
 	case agent.EventApproval:
 		if !e.Decision.Approve {
+			v.call(e.Call)
 			v.denied[e.Call.ID] = true
-			v.printf("%s\n", v.paint.yellow("denied"+reason(e.Decision.Reason)))
+			v.printf("  %s\n", v.paint.yellow("denied"+reason(e.Decision.Reason)))
 		}
 	case agent.EventAnswer:
 		v.answer(e)
@@ -150,13 +149,23 @@ func reason(s string) string {
 	return ": " + escapeLine(s)
 }
 
+// call names a call, once: one that was denied, or was on its way when deep was
+// killed, is not run, and would be an answer to nothing.
+func (v *runView) call(c *agent.Call) {
+	v.line()
+	if !v.shown[c.ID] && c.Tool != "write_todos" { // the plan says it all
+		v.printf("%s\n", v.paint.bold(escape(describeCall(*c))))
+	}
+	v.shown[c.ID] = true
+}
+
 // answer shows what came of a call, as far as it was not seen.
 func (v *runView) answer(e agent.Event) {
 	if v.command != nil {
 		v.command.end()
 		v.command = nil
 	}
-	v.line()
+	v.call(e.Call)
 	if e.Exec != nil {
 		if e.Failed {
 			v.printf("  %s\n", v.paint.red(escapeLine(howEnded(e.Exec))))
@@ -179,12 +188,14 @@ func howEnded(x *agent.Exec) string {
 	switch {
 	case x.StartError != "":
 		return x.StartError
-	case x.Signal != 0:
+	case x.Outcome == backend.OutcomeTimeout:
+		return "timed out, ended after " + round(time.Duration(x.DurationMS)*time.Millisecond).String()
+	case x.Outcome == backend.OutcomeExit:
+		return fmt.Sprintf("exit code %d", x.ExitCode)
+	case x.Outcome == backend.OutcomeSignal:
 		return fmt.Sprintf("killed by signal %d", x.Signal)
-	case x.Outcome != "exit":
-		return strings.ReplaceAll(string(x.Outcome), "_", " ")
 	}
-	return fmt.Sprintf("exit code %d", x.ExitCode)
+	return strings.ReplaceAll(string(x.Outcome), "_", " ")
 }
 
 // firstLine returns the first line of a text, and that there is more.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -62,6 +63,11 @@ func (a *app) openRunner(ctx context.Context, c *config.Config, name string) (*r
 	}
 	if r.plugin, err = a.launch(ctx, b); err != nil {
 		r.closeStore()
+		return nil, err
+	}
+	// So should an engine that is not there: no model is asked in vain.
+	if _, err = r.plugin.Check(ctx); err != nil {
+		r.close(ctx)
 		return nil, err
 	}
 	return r, nil
@@ -211,6 +217,9 @@ func (r *runner) play(ctx context.Context, out *outputFlags, limits agent.Limits
 			err = left
 		}
 	}
+	if view.err != nil {
+		err = view.err // whoever read us is gone: that is why it ended
+	}
 	if res == nil {
 		return err // it did not begin
 	}
@@ -218,9 +227,7 @@ func (r *runner) play(ctx context.Context, out *outputFlags, limits agent.Limits
 	if cleanErr != nil {
 		explain(r.app.console, cleanErr)
 	}
-	if view.err != nil {
-		err = view.err // whoever read us is gone: that is why it ended
-	}
+	r.sayWhatIsKept(res.Status)
 	if err = r.verdict(res, err); err == nil && cleanErr != nil {
 		err = &exitError{code: exitFailed}
 	}
@@ -264,6 +271,19 @@ func (r *runner) makeSandbox(ctx context.Context) (backend.Sandbox, error) {
 	defer r.mu.Unlock()
 	r.sandbox = sb
 	return sb, nil
+}
+
+// sayWhatIsKept tells where a workspace is that --keep left, and how to be rid of
+// it.
+func (r *runner) sayWhatIsKept(status agent.Status) {
+	r.mu.Lock()
+	sb := r.sandbox
+	r.mu.Unlock()
+	if sb == nil || !r.settings.Keep || r.run.Workspace == "" || status == agent.StatusWaiting {
+		return
+	}
+	r.app.console.say("the workspace is kept: %s", escapeLine(cmp.Or(sb.Info().WorkspaceSource, r.run.Workspace)))
+	_, _ = fmt.Fprintf(r.app.console, "      deep run remove %s removes it\n", r.run.ID)
 }
 
 // clean removes the sandbox, and the workspace unless it stays.

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,10 +55,14 @@ func directory(flag, path string) (string, error) {
 	if err == nil {
 		abs, err = filepath.EvalSymlinks(abs)
 	}
-	if err != nil {
-		return "", &usageError{fmt.Sprintf("%s: %v", flag, err), "name a directory of this host"}
+	var info fs.FileInfo
+	if err == nil {
+		info, err = os.Stat(abs)
 	}
-	info, err := os.Stat(abs)
+	var at *fs.PathError
+	if errors.As(err, &at) { // without the system call that failed
+		err = fmt.Errorf("%s: %w", escapeLine(at.Path), at.Err)
+	}
 	if err != nil {
 		return "", &usageError{fmt.Sprintf("%s: %v", flag, err), "name a directory of this host"}
 	}

@@ -28,12 +28,12 @@ func TestViewFlood(t *testing.T) {
 	for range 10_000 {
 		fmt.Fprint(w, "no end\x1b\n")
 	}
-	v.event(agent.Event{Type: agent.EventAnswer, Call: call, Failed: true, Exec: &agent.Exec{Outcome: "timeout"}})
+	v.event(agent.Event{Type: agent.EventAnswer, Call: call, Failed: true, Exec: &agent.Exec{Outcome: "timeout", Signal: 15, DurationMS: 1500}})
 	lines := strings.Split(out.String(), "\n")
 	if len(lines) > shownLines+10 || !strings.Contains(out.String(), "  | no end\\x1b\n") {
 		t.Errorf("%d lines:\n%.500s", len(lines), out.String())
 	}
-	if hidden := (10_000 - shownLines) * len("no end\x1b\n"); !strings.HasSuffix(out.String(), fmt.Sprintf("  | … %d more bytes, which the model got\n  timeout\n", hidden)) {
+	if hidden := (10_000 - shownLines) * len("no end\x1b\n"); !strings.HasSuffix(out.String(), fmt.Sprintf("  | … %d more bytes, which the model got\n  timed out, ended after 1.5s\n", hidden)) {
 		t.Errorf("nothing says that there was more:\n…%s", out.String()[max(0, out.Len()-300):])
 	}
 
@@ -77,6 +77,25 @@ read_file {"path":
 completed: 1 turn, 2 tool calls, 0 tokens
 `
 	if out.String() != want {
+		t.Errorf("shown:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+// TestViewDenied: a call that is not run is named all the same, as when another
+// process denied it, or was killed while it ran.
+func TestViewDenied(t *testing.T) {
+	var out bytes.Buffer
+	v := view(&out, outputFlags{})
+	call := &agent.Call{ID: "a", Tool: "execute", Arguments: `{"command":"rm x"}`}
+	killed := &agent.Call{ID: "b", Tool: "execute", Arguments: `{"command":"sleep 9"}`}
+	for _, e := range []agent.Event{
+		{Type: agent.EventAnswer, Call: killed, Failed: true, Text: "Unknown outcome."},
+		{Type: agent.EventApproval, Call: call, Decision: &agent.Decision{CallID: "a", Reason: "no"}},
+		{Type: agent.EventAnswer, Call: call, Failed: true, Text: "Denied."},
+	} {
+		v.event(e)
+	}
+	if want := "$ sleep 9\n  Unknown outcome.\n$ rm x\n  denied: no\n"; out.String() != want {
 		t.Errorf("shown:\n%s\nwant:\n%s", out.String(), want)
 	}
 }

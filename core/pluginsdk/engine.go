@@ -54,6 +54,15 @@ func EngineContainer(id string) string { return "deep-" + id }
 // EngineWorkspace is the name of the volume of a kept workspace.
 func EngineWorkspace(name string) string { return "deep-ws-" + name }
 
+// EngineInfo is InfoFromLabels, with the volume of a kept workspace.
+func EngineInfo(labels map[string]string) backend.SandboxInfo {
+	info := InfoFromLabels(labels)
+	if name := labels[LabelWorkspace]; name != "" {
+		info.WorkspaceSource = "volume " + EngineWorkspace(name)
+	}
+	return info
+}
+
 // EngineArch returns the architecture of an image, in the words of OCI, as
 // GuestProgram has it, or "" for one there is no guest for.
 func EngineArch(os, arch string) string {

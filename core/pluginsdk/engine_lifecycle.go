@@ -91,7 +91,7 @@ func (l *EngineLifecycle) Running(ctx context.Context, id string) (*EngineObject
 }
 
 func (c *EngineObject) info() backend.SandboxInfo {
-	info := InfoFromLabels(c.Labels)
+	info := EngineInfo(c.Labels)
 	if info.Created.IsZero() {
 		info.Created = c.Created
 	}

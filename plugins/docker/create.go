@@ -81,7 +81,7 @@ func (b *dockerBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	if err := b.start(ctx, outlast, made.ID, p, req); err != nil {
 		return nil, b.failure(err, req.ID)
 	}
-	info := pluginsdk.InfoFromLabels(p.config.Labels)
+	info := pluginsdk.EngineInfo(p.config.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
 	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
 }

@@ -144,6 +144,9 @@ func (b *localBackend) info(dir string) (*backend.SandboxInfo, error) {
 	info := pluginsdk.InfoFromLabels(rec.Labels)
 	info.ID, info.Workspace, info.Degraded = rec.ID, rec.Workspace, rec.Degraded
 	info.EngineID = fmt.Sprintf("process %d", rec.Guest.PID)
+	if rec.WorkspaceName != "" {
+		info.WorkspaceSource = b.kept(rec.WorkspaceName)
+	}
 	switch {
 	case held && !rec.Ready:
 		info.State = backend.StateCreating

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/openai/openai-go/v3/packages/ssestream"
 )
@@ -46,7 +47,12 @@ func (c *Client) streamError(err error, answered, stalled bool) *Error {
 
 // unreachable explains why no response came at all.
 func (c *Client) unreachable(err error) *Error {
-	e := &Error{Kind: ErrUnreachable, URL: c.url, Message: c.clean(err.Error()), Cause: err, retryable: true,
+	message := err.Error()
+	var at *url.Error
+	if errors.As(err, &at) { // the address is named already
+		message = at.Err.Error()
+	}
+	e := &Error{Kind: ErrUnreachable, URL: c.url, Message: c.clean(message), Cause: err, retryable: true,
 		Remedy: "check that the endpoint runs and that base_url is right"}
 	var certificate *tls.CertificateVerificationError
 	var dns *net.DNSError

@@ -48,7 +48,7 @@ func (d *recordingDecoder) recording(v *value) *Recording {
 		d.fail(n, "this deep reads recordings of version %d", version)
 	}
 	rec := &Recording{Description: d.text(o["description"])}
-	for _, s := range d.array(d.required(v, o, "steps")) {
+	for _, s := range d.some(v, o, "steps") {
 		rec.Steps = append(rec.Steps, d.step(s))
 	}
 	return rec

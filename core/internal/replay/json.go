@@ -147,6 +147,18 @@ func (d *decoder) required(v *value, object map[string]*value, key string) *valu
 	return m
 }
 
+// some gives the items of a member that must be there and have some.
+func (d *decoder) some(v *value, object map[string]*value, key string) []*value {
+	m := d.required(v, object, key)
+	if m != nil {
+		if items, ok := m.data.([]*value); ok && len(items) == 0 {
+			d.fail(m, "is empty; write at least one")
+			return nil
+		}
+	}
+	return d.array(m)
+}
+
 func (d *decoder) array(v *value) []*value {
 	if v == nil {
 		return nil

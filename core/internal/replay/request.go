@@ -51,7 +51,7 @@ func (d *requestDecoder) request(v *value) *request {
 	if m := o["model"]; m != nil && strings.TrimSpace(req.model) == "" {
 		d.fail(m, "must name a model")
 	}
-	for _, m := range d.array(d.required(v, o, "messages")) {
+	for _, m := range d.some(v, o, "messages") {
 		req.messages = append(req.messages, d.message(m))
 	}
 	d.tools(o["tools"])

@@ -209,7 +209,7 @@ func infoToWire(i backend.SandboxInfo) *backendv1.SandboxInfo {
 	return &backendv1.SandboxInfo{
 		Id: text(i.ID, maxErrorField), Backend: text(i.Backend, maxErrorField), State: string(i.State),
 		CreatedNs: timeToWire(i.Created), Ephemeral: i.Ephemeral, Image: text(i.Image, maxErrorField),
-		EngineId: text(i.EngineID, maxErrorField), Workspace: []byte(i.Workspace),
+		EngineId: text(i.EngineID, maxErrorField), Workspace: []byte(i.Workspace), WorkspaceSource: []byte(i.WorkspaceSource),
 		User: text(i.User, maxErrorField), Degraded: textsToWire(i.Degraded), Owner: ownerToWire(i.Owner),
 	}
 }
@@ -219,7 +219,7 @@ func infoFromWire(i *backendv1.SandboxInfo) backend.SandboxInfo {
 		ID: i.GetId(), Backend: i.GetBackend(), State: backend.SandboxState(i.GetState()),
 		Created: timeFromWire(i.GetCreatedNs()), Ephemeral: i.GetEphemeral(), Image: i.GetImage(),
 		EngineID: i.GetEngineId(), Workspace: string(i.GetWorkspace()), User: i.GetUser(), Degraded: i.GetDegraded(),
-		Owner: ownerFromWire(i.GetOwner()),
+		Owner: ownerFromWire(i.GetOwner()), WorkspaceSource: string(i.GetWorkspaceSource()),
 	}
 }
 

@@ -62,6 +62,8 @@ func badInfo(i *backendv1.SandboxInfo, id string) string {
 		return "a sandbox made before 1970"
 	case len(i.GetWorkspace()) > maxPath:
 		return fmt.Sprintf("a workspace path of %d bytes", len(i.GetWorkspace()))
+	case len(i.GetWorkspaceSource()) > maxPath:
+		return fmt.Sprintf("a workspace's source of %d bytes", len(i.GetWorkspaceSource()))
 	}
 	switch backend.SandboxState(i.GetState()) {
 	case backend.StateCreating, backend.StateRunning, backend.StatePaused, backend.StateStopped:

@@ -1537,9 +1537,12 @@ type SandboxInfo struct {
 	// Isolation it does without.
 	Degraded []string `protobuf:"bytes,10,rep,name=degraded,proto3" json:"degraded,omitempty"`
 	// Process that created it; absent where that is not known.
-	Owner         *Owner `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Owner *Owner `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Where a workspace that may outlive the sandbox is kept: a directory of the
+	// backend's host, or an engine's "volume NAME". "" where there is none.
+	WorkspaceSource []byte `protobuf:"bytes,12,opt,name=workspace_source,json=workspaceSource,proto3" json:"workspace_source,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SandboxInfo) Reset() {
@@ -1645,6 +1648,13 @@ func (x *SandboxInfo) GetDegraded() []string {
 func (x *SandboxInfo) GetOwner() *Owner {
 	if x != nil {
 		return x.Owner
+	}
+	return nil
+}
+
+func (x *SandboxInfo) GetWorkspaceSource() []byte {
+	if x != nil {
+		return x.WorkspaceSource
 	}
 	return nil
 }
@@ -4526,7 +4536,7 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x18\n" +
 	"\acurrent\x18\x04 \x01(\x03R\acurrent\x12\x14\n" +
-	"\x05total\x18\x05 \x01(\x03R\x05total\"\xb9\x02\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\"\xe4\x02\n" +
 	"\vSandboxInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x14\n" +
@@ -4540,7 +4550,8 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x04user\x18\t \x01(\tR\x04user\x12\x1a\n" +
 	"\bdegraded\x18\n" +
 	" \x03(\tR\bdegraded\x12,\n" +
-	"\x05owner\x18\v \x01(\v2\x16.deep.backend.v1.OwnerR\x05owner\"\x1d\n" +
+	"\x05owner\x18\v \x01(\v2\x16.deep.backend.v1.OwnerR\x05owner\x12)\n" +
+	"\x10workspace_source\x18\f \x01(\fR\x0fworkspaceSource\"\x1d\n" +
 	"\vOpenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"C\n" +
 	"\tOpenReply\x126\n" +

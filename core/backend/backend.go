@@ -88,6 +88,12 @@ const (
 	CapNetworkFull Capability = "network-full"
 	// CapKeepWorkspace: a workspace may outlive its sandbox (Workspace.Name).
 	CapKeepWorkspace Capability = "keep-workspace"
+	// CapTTY: a command may have a terminal (ExecRequest.TTY, Resize).
+	CapTTY Capability = "tty"
+	// CapDial: Dial connects to ports inside.
+	CapDial Capability = "dial"
+	// CapProcesses: Processes lists what runs, and Stats what it uses.
+	CapProcesses Capability = "processes"
 )
 
 // ConfigureRequest carries the options of one backend.

@@ -30,26 +30,39 @@ type ExecRequest struct {
 	// nil. Zero kills at once, at most one hour.
 	Grace *time.Duration
 
+	// TTY gives the command a pseudo-terminal of this size, nil none: it is the
+	// command's controlling terminal, and its stdin, stdout and stderr. Everything
+	// it writes counts as stdout. ErrUnsupported without CapTTY.
+	TTY *WindowSize
+
 	// Stdin is copied to the command until it returns io.EOF; nil is an empty
-	// one. Exec does not wait for a Read that hangs once the command has ended.
+	// one, on a terminal too. On a terminal the end is a ^D, as typed. Exec does not wait for a Read that hangs once the command has ended.
 	// An error other than io.EOF cancels the command and is returned.
 	Stdin io.Reader
+	// KeepStdin leaves the input of a command that Start starts open, for
+	// WriteStdin. Without it the input is empty.
+	KeepStdin bool
 	// Stdout and Stderr get the output as it comes, each from one goroutine at a
-	// time. One value for both (see Merged) makes the command's stderr its stdout:
-	// it gets everything in the order it was written, and all of it counts as
-	// stdout. A slow writer slows the command. Nil discards.
+	// time. A slow writer slows the command. Nil discards.
 	Stdout, Stderr io.Writer
+	// Merge makes the command's stderr its stdout: Stdout gets everything in the
+	// order it was written, and all of it counts as stdout. One value for both
+	// writers means the same.
+	Merge bool
 
 	// OutputLimit stops the command once it has written so many bytes to stdout
 	// and stderr together; what is over is dropped. 0 means no limit.
 	OutputLimit int64
 }
 
-// Merged reports whether Stdout and Stderr are one value.
+// Merged reports whether stdout and stderr are one stream.
 func (r *ExecRequest) Merged() bool {
-	return r.Stdout != nil && r.Stderr != nil && reflect.TypeOf(r.Stdout).Comparable() &&
+	return r.Merge || r.TTY != nil || r.Stdout != nil && r.Stderr != nil && reflect.TypeOf(r.Stdout).Comparable() &&
 		reflect.TypeOf(r.Stderr).Comparable() && r.Stdout == r.Stderr
 }
+
+// WindowSize of a terminal, in characters, each at least 1.
+type WindowSize struct{ Rows, Cols uint16 }
 
 // ExecResult tells how a command ended. Exactly one of the outcomes holds.
 type ExecResult struct {
@@ -73,6 +86,10 @@ type ExecResult struct {
 	MaxRSS int64
 	// StdoutBytes and StderrBytes is what was written, read or not.
 	StdoutBytes, StderrBytes int64
+	// OOMPossible: a SIGKILL that we did not send ended the program, and the
+	// kernel may have sent it for want of memory. It is OutcomeOOM where that is
+	// known.
+	OOMPossible bool
 	// Degraded repeats SandboxInfo.Degraded: what this result cannot promise.
 	Degraded []string
 }
@@ -89,12 +106,17 @@ const (
 	OutcomeCancelled     Outcome = "cancelled"      // we ended it as the caller asked
 	OutcomeOutputLimited Outcome = "output_limited" // we ended it at OutputLimit
 	OutcomeStartFailed   Outcome = "start_failed"   // it never ran
+	OutcomeOOM           Outcome = "oom"            // the kernel ended it at the memory limit
 	OutcomeLost          Outcome = "sandbox_lost"   // the sandbox ended under it
 	OutcomeUnknown       Outcome = "unknown"        // nobody can tell any more
 )
 
 // OutcomeRequest asks what became of an exec.
-type OutcomeRequest struct{ ID string }
+type OutcomeRequest struct {
+	ID string
+	// Wait until it has ended, or ctx has.
+	Wait bool
+}
 
 // OutcomeReply tells it. Result.Outcome is OutcomeRunning while it runs.
 type OutcomeReply struct{ Result ExecResult }

@@ -68,12 +68,21 @@ type WriteFileRequest struct {
 	Content io.Reader
 	// Mode of a new file, 0644 if 0. Only permission bits.
 	Mode uint32
+	// Append adds Content to the end of what is there, all of it or nothing.
+	// Readers may see it grow.
+	Append bool
+	// IfAbsent makes it ErrConflict unless there is nothing at Path; IfSHA256
+	// unless the content there has this sum, in lower-case hex. The file is
+	// untouched then. At most one of them, else ErrInvalid.
+	IfAbsent bool
+	IfSHA256 string
 }
 
 // WriteFileReply tells what was written.
 type WriteFileReply struct {
+	// Size of the file now.
 	Size int64
-	// SHA256 of the content in lower-case hex.
+	// SHA256 of the content in lower-case hex; "" of one that was appended to.
 	SHA256 string
 	// Created reports whether there was no such file before.
 	Created bool
@@ -88,13 +97,23 @@ type EditRequest struct {
 	Old, New []byte
 	// All replaces every match, else there must be exactly one.
 	All bool
+	// Then are further replacements, each made in what the one before left. All
+	// are made, or none.
+	Then []Replacement
 	// IfSHA256 makes it ErrConflict (file untouched) unless the content has this
 	// sum. Empty asks for nothing.
 	IfSHA256 string
 }
 
+// Replacement is one of several of an Edit.
+type Replacement struct {
+	Old, New []byte
+	All      bool
+}
+
 // EditReply tells what was replaced.
 type EditReply struct {
+	// Replaced in all.
 	Replaced int
 	Size     int64
 	SHA256   string

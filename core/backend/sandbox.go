@@ -32,11 +32,54 @@ type Sandbox interface {
 	// 126, as a shell has it, and ExecResult.StartError names the reason.
 	Exec(ctx context.Context, req *ExecRequest) (*ExecResult, error)
 
+	// Start runs a command in the background and returns once it runs, or could
+	// not be started: that is then its outcome. It is bound to no caller and no
+	// connection, and ends by itself, at its Timeout, by Kill, or with the
+	// sandbox. Stdin, Stdout and Stderr of the request must be nil; what it writes
+	// is kept for ReadOutput. Errors are those of Exec.
+	Start(ctx context.Context, req *ExecRequest) (*StartReply, error)
+
 	// Outcome tells what became of an exec, also for another caller than the one
 	// that started it. ErrNotFound if the guest knows no such id: it was never
 	// started, or ended so long ago that it was forgotten (the last 1024 are
 	// kept).
 	Outcome(ctx context.Context, req *OutcomeRequest) (*OutcomeReply, error)
+
+	// ReadOutput reads what an exec has written, any number of times, while it
+	// runs and after it has ended; see KeptOutput for how much is kept.
+	// ErrNotFound as for Outcome.
+	ReadOutput(ctx context.Context, req *ReadOutputRequest) (*Output, error)
+
+	// WriteStdin gives input to an exec that Start started with KeepStdin. It
+	// waits while the command does not read. ErrConflict if the input is closed,
+	// or the command has ended; the reply, if not nil, says what was taken
+	// before. ErrNotFound as for Outcome.
+	WriteStdin(ctx context.Context, req *WriteStdinRequest) (*WriteStdinReply, error)
+
+	// Signal sends a signal to an exec that runs. ErrConflict if it has ended,
+	// ErrInvalid for a signal that there is not. ErrNotFound as for Outcome.
+	Signal(ctx context.Context, req *SignalRequest) error
+
+	// Kill ends an exec and everything it started, as a cancel does, and returns
+	// how it ended, once nothing of it is left. One that has ended is no error.
+	// ErrNotFound as for Outcome.
+	Kill(ctx context.Context, req *KillRequest) (*OutcomeReply, error)
+
+	// Resize changes the size of an exec's terminal. ErrConflict if it has none,
+	// or has ended. ErrNotFound as for Outcome.
+	Resize(ctx context.Context, req *ResizeRequest) error
+
+	// Processes lists what runs in the sandbox, also what an exec left behind.
+	// ErrUnsupported without CapProcesses.
+	Processes(ctx context.Context, req *ProcessesRequest) (*ProcessesReply, error)
+
+	// Stats tells what the sandbox uses. ErrUnsupported without CapProcesses.
+	Stats(ctx context.Context, req *StatsRequest) (*Stats, error)
+
+	// Dial connects to a TCP port that something listens on inside, without a
+	// network. ErrNotFound if nothing does, ErrUnsupported without CapDial. ctx
+	// governs the dialling, and the connection until it is closed.
+	Dial(ctx context.Context, req *DialRequest) (Conn, error)
 
 	// Stat describes what is at a path, not following a last symbolic link
 	// unless asked to.
@@ -52,12 +95,14 @@ type Sandbox interface {
 	// WriteFile replaces or makes a file, its parents too, atomically: a reader
 	// sees the old content or the new, also if everything is killed half way.
 	// It keeps the mode of a file it replaces and writes through a symbolic
-	// link. If content fails, or ctx ends, the file is untouched.
+	// link. If content fails, or ctx ends, the file is untouched. So it is when a
+	// condition of the request does not hold: ErrConflict.
 	WriteFile(ctx context.Context, req *WriteFileRequest) (*WriteFileReply, error)
 
 	// Edit replaces exact bytes, atomically. ErrNotFound (Path set) if there is
 	// no such file or no match, ErrConflict with Error.Count if there are
-	// several and not All, ErrInvalid if Old is empty or equals New.
+	// several and not All, ErrInvalid if Old is empty or equals New. Of several
+	// replacements the error's Message says which.
 	Edit(ctx context.Context, req *EditRequest) (*EditReply, error)
 
 	// List reads a directory: directories first, then by name.
@@ -68,6 +113,19 @@ type Sandbox interface {
 
 	// Grep finds lines by RE2 expression or literal.
 	Grep(ctx context.Context, req *GrepRequest) (*GrepReply, error)
+
+	// PutArchive unpacks a tar stream. An entry that would be outside of Path, by
+	// its name, by ".." or by a symbolic link, a hard link to outside, and a device
+	// or FIFO are ErrInvalid with the entry's name as Path; what came before it
+	// stays. Owners are not kept; of modes the permission bits are.
+	PutArchive(ctx context.Context, req *PutArchiveRequest) (*PutArchiveReply, error)
+
+	// GetArchive packs a file, under its name, or what is in a directory, under
+	// names relative to it, sorted, as a PAX tar stream of files, directories and
+	// symbolic links. The reader returns io.EOF only at its true end. What cannot
+	// be read is an error, what vanishes meanwhile is left out. The caller closes
+	// the reader; ctx governs it until then.
+	GetArchive(ctx context.Context, req *GetArchiveRequest) (io.ReadCloser, error)
 
 	// Mkdir makes a directory and its parents. One that is there is no error;
 	// another kind of file in its place is ErrExists.

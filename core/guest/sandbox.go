@@ -40,6 +40,7 @@ type Config struct {
 // Sandbox is the sandbox this process is the first one of. There is one in a
 // process.
 type Sandbox struct {
+	backend.Unsupported
 	info      backend.SandboxInfo
 	workspace string
 	timeout   time.Duration

@@ -16,6 +16,7 @@ const destroyTime = 30 * time.Second
 // sandbox is a handle that outlives the plugin's process: each call goes to the
 // one there is, which connects to the sandbox when it has not yet.
 type sandbox struct {
+	backend.Unsupported
 	plugin *Plugin
 	info   backend.SandboxInfo
 	// created, not opened: Close destroys an ephemeral one.

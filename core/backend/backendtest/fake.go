@@ -335,6 +335,7 @@ func (m *machine) information() backend.SandboxInfo {
 
 // fakeSandbox is a handle on a machine.
 type fakeSandbox struct {
+	backend.Unsupported
 	*machine
 	backend *Fake
 	created bool

@@ -18,6 +18,8 @@ import (
 // Sandbox runs commands in a directory, and reads and writes files there. It
 // knows no other operation.
 type Sandbox struct {
+	backend.Unsupported
+
 	info backend.SandboxInfo
 	dir  string
 	// end is called by Close.
@@ -156,34 +158,3 @@ func fileError(path string, err error) error {
 	}
 	return &backend.Error{Kind: kind, Path: path}
 }
-
-var errNotHere = &backend.Error{Kind: backend.ErrUnsupported}
-
-// Edit implements backend.Sandbox.
-func (s *Sandbox) Edit(context.Context, *backend.EditRequest) (*backend.EditReply, error) {
-	return nil, errNotHere
-}
-
-// List implements backend.Sandbox.
-func (s *Sandbox) List(context.Context, *backend.ListDirRequest) (*backend.ListDirReply, error) {
-	return nil, errNotHere
-}
-
-// Glob implements backend.Sandbox.
-func (s *Sandbox) Glob(context.Context, *backend.GlobRequest) (*backend.GlobReply, error) {
-	return nil, errNotHere
-}
-
-// Grep implements backend.Sandbox.
-func (s *Sandbox) Grep(context.Context, *backend.GrepRequest) (*backend.GrepReply, error) {
-	return nil, errNotHere
-}
-
-// Mkdir implements backend.Sandbox.
-func (s *Sandbox) Mkdir(context.Context, *backend.MkdirRequest) error { return errNotHere }
-
-// Remove implements backend.Sandbox.
-func (s *Sandbox) Remove(context.Context, *backend.RemoveRequest) error { return errNotHere }
-
-// Rename implements backend.Sandbox.
-func (s *Sandbox) Rename(context.Context, *backend.RenameRequest) error { return errNotHere }

@@ -18,6 +18,7 @@ func NewSandbox(cc grpc.ClientConnInterface, info backend.SandboxInfo, closeFn f
 }
 
 type sandboxClient struct {
+	backend.Unsupported
 	rpc  backendv1.SandboxClient
 	info backend.SandboxInfo
 	peer

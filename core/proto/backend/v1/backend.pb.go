@@ -2403,7 +2403,11 @@ type ExecStart struct {
 	// Stop the command after so many bytes of output, 0 never.
 	OutputLimit int64 `protobuf:"varint,9,opt,name=output_limit,json=outputLimit,proto3" json:"output_limit,omitempty"`
 	// The command's stderr is its stdout: one stream, in the order it was written.
-	Merge         bool `protobuf:"varint,10,opt,name=merge,proto3" json:"merge,omitempty"`
+	Merge bool `protobuf:"varint,10,opt,name=merge,proto3" json:"merge,omitempty"`
+	// Run it on a terminal of this size; all output is stdout.
+	Tty *WindowSize `protobuf:"bytes,11,opt,name=tty,proto3" json:"tty,omitempty"`
+	// Of Start: leave the input open for WriteStdin.
+	KeepStdin     bool `protobuf:"varint,12,opt,name=keep_stdin,json=keepStdin,proto3" json:"keep_stdin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2508,6 +2512,75 @@ func (x *ExecStart) GetMerge() bool {
 	return false
 }
 
+func (x *ExecStart) GetTty() *WindowSize {
+	if x != nil {
+		return x.Tty
+	}
+	return nil
+}
+
+func (x *ExecStart) GetKeepStdin() bool {
+	if x != nil {
+		return x.KeepStdin
+	}
+	return false
+}
+
+// WindowSize of a terminal, in characters.
+type WindowSize struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lines, 1 to 65535.
+	Rows uint32 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Columns, 1 to 65535.
+	Cols          uint32 `protobuf:"varint,2,opt,name=cols,proto3" json:"cols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WindowSize) Reset() {
+	*x = WindowSize{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WindowSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WindowSize) ProtoMessage() {}
+
+func (x *WindowSize) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WindowSize.ProtoReflect.Descriptor instead.
+func (*WindowSize) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *WindowSize) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *WindowSize) GetCols() uint32 {
+	if x != nil {
+		return x.Cols
+	}
+	return 0
+}
+
 // ExecStdinEnd ends the input.
 type ExecStdinEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2517,7 +2590,7 @@ type ExecStdinEnd struct {
 
 func (x *ExecStdinEnd) Reset() {
 	*x = ExecStdinEnd{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2602,7 @@ func (x *ExecStdinEnd) String() string {
 func (*ExecStdinEnd) ProtoMessage() {}
 
 func (x *ExecStdinEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2615,7 @@ func (x *ExecStdinEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStdinEnd.ProtoReflect.Descriptor instead.
 func (*ExecStdinEnd) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{36}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{37}
 }
 
 // ExecCancel ends the command.
@@ -2554,7 +2627,7 @@ type ExecCancel struct {
 
 func (x *ExecCancel) Reset() {
 	*x = ExecCancel{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2639,7 @@ func (x *ExecCancel) String() string {
 func (*ExecCancel) ProtoMessage() {}
 
 func (x *ExecCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2652,7 @@ func (x *ExecCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecCancel.ProtoReflect.Descriptor instead.
 func (*ExecCancel) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{37}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{38}
 }
 
 // ExecReply is one message of the sandbox's side of Exec.
@@ -2601,7 +2674,7 @@ type ExecReply struct {
 
 func (x *ExecReply) Reset() {
 	*x = ExecReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2686,7 @@ func (x *ExecReply) String() string {
 func (*ExecReply) ProtoMessage() {}
 
 func (x *ExecReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2699,7 @@ func (x *ExecReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecReply.ProtoReflect.Descriptor instead.
 func (*ExecReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{38}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExecReply) GetStdout() []byte {
@@ -2663,7 +2736,7 @@ type ExecResult struct {
 	// Id of the exec.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// "running", "exit", "signal", "timeout", "cancelled", "output_limited",
-	// "start_failed", "sandbox_lost" or "unknown".
+	// "start_failed", "oom", "sandbox_lost" or "unknown".
 	Outcome string `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// The program's own, 128+signal, or 126 and 127 when it did not start.
 	ExitCode int32 `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
@@ -2684,14 +2757,16 @@ type ExecResult struct {
 	// Bytes written to stderr.
 	StderrBytes int64 `protobuf:"varint,11,opt,name=stderr_bytes,json=stderrBytes,proto3" json:"stderr_bytes,omitempty"`
 	// Isolation this result did without.
-	Degraded      []string `protobuf:"bytes,12,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	Degraded []string `protobuf:"bytes,12,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	// The signal may have been sent for want of memory.
+	OomPossible   bool `protobuf:"varint,13,opt,name=oom_possible,json=oomPossible,proto3" json:"oom_possible,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecResult) Reset() {
 	*x = ExecResult{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +2778,7 @@ func (x *ExecResult) String() string {
 func (*ExecResult) ProtoMessage() {}
 
 func (x *ExecResult) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +2791,7 @@ func (x *ExecResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecResult.ProtoReflect.Descriptor instead.
 func (*ExecResult) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{39}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExecResult) GetId() string {
@@ -2803,8 +2878,61 @@ func (x *ExecResult) GetDegraded() []string {
 	return nil
 }
 
-// OutcomeRequest asks what became of an exec.
-type OutcomeRequest struct {
+func (x *ExecResult) GetOomPossible() bool {
+	if x != nil {
+		return x.OomPossible
+	}
+	return false
+}
+
+// StartRequest runs a command in the background.
+type StartRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to run; `stdin` must not be set.
+	Start         *ExecStart `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartRequest) Reset() {
+	*x = StartRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartRequest) ProtoMessage() {}
+
+func (x *StartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
+func (*StartRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *StartRequest) GetStart() *ExecStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+// StartReply tells that it runs.
+type StartReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its id.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2812,9 +2940,57 @@ type OutcomeRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *StartReply) Reset() {
+	*x = StartReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartReply) ProtoMessage() {}
+
+func (x *StartReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartReply.ProtoReflect.Descriptor instead.
+func (*StartReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *StartReply) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// OutcomeRequest asks what became of an exec.
+type OutcomeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Answer when it has ended.
+	Wait          bool `protobuf:"varint,2,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *OutcomeRequest) Reset() {
 	*x = OutcomeRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +3002,7 @@ func (x *OutcomeRequest) String() string {
 func (*OutcomeRequest) ProtoMessage() {}
 
 func (x *OutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +3015,7 @@ func (x *OutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeRequest.ProtoReflect.Descriptor instead.
 func (*OutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{40}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *OutcomeRequest) GetId() string {
@@ -2847,6 +3023,13 @@ func (x *OutcomeRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *OutcomeRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
 }
 
 // OutcomeReply tells it.
@@ -2860,7 +3043,7 @@ type OutcomeReply struct {
 
 func (x *OutcomeReply) Reset() {
 	*x = OutcomeReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +3055,7 @@ func (x *OutcomeReply) String() string {
 func (*OutcomeReply) ProtoMessage() {}
 
 func (x *OutcomeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,12 +3068,1386 @@ func (x *OutcomeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeReply.ProtoReflect.Descriptor instead.
 func (*OutcomeReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{41}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OutcomeReply) GetResult() *ExecResult {
 	if x != nil {
 		return x.Result
+	}
+	return nil
+}
+
+// ReadOutputRequest asks for kept output.
+type ReadOutputRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the exec.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "stdout" or "stderr"; stdout if empty.
+	Stream string `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	// First byte.
+	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Wait for what is still to come, until the command has ended.
+	Follow        bool `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadOutputRequest) Reset() {
+	*x = ReadOutputRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadOutputRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadOutputRequest) ProtoMessage() {}
+
+func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadOutputRequest.ProtoReflect.Descriptor instead.
+func (*ReadOutputRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ReadOutputRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReadOutputRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ReadOutputRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ReadOutputRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+// ReadOutputReply is one piece.
+type ReadOutputReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message. Data may come with it.
+	Start *OutputStart `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// Output, at most 32 KiB.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadOutputReply) Reset() {
+	*x = ReadOutputReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadOutputReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadOutputReply) ProtoMessage() {}
+
+func (x *ReadOutputReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadOutputReply.ProtoReflect.Descriptor instead.
+func (*ReadOutputReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ReadOutputReply) GetStart() *OutputStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *ReadOutputReply) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// OutputStart tells where kept output begins.
+type OutputStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First byte that follows, at or above the one asked for.
+	Offset        int64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputStart) Reset() {
+	*x = OutputStart{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputStart) ProtoMessage() {}
+
+func (x *OutputStart) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputStart.ProtoReflect.Descriptor instead.
+func (*OutputStart) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *OutputStart) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// WriteStdinRequest is one piece of input.
+type WriteStdinRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message: whose input.
+	Start *WriteStdinStart `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// Input, at most 32 KiB; may come with start.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WriteStdinRequest) Reset() {
+	*x = WriteStdinRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WriteStdinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WriteStdinRequest) ProtoMessage() {}
+
+func (x *WriteStdinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WriteStdinRequest.ProtoReflect.Descriptor instead.
+func (*WriteStdinRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *WriteStdinRequest) GetStart() *WriteStdinStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *WriteStdinRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// WriteStdinStart names an exec.
+type WriteStdinStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// End the input behind what is sent, once the caller has ended its side.
+	Close         bool `protobuf:"varint,2,opt,name=close,proto3" json:"close,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WriteStdinStart) Reset() {
+	*x = WriteStdinStart{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WriteStdinStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WriteStdinStart) ProtoMessage() {}
+
+func (x *WriteStdinStart) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WriteStdinStart.ProtoReflect.Descriptor instead.
+func (*WriteStdinStart) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *WriteStdinStart) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WriteStdinStart) GetClose() bool {
+	if x != nil {
+		return x.Close
+	}
+	return false
+}
+
+// WriteStdinReply tells what was taken.
+type WriteStdinReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes.
+	Written       int64 `protobuf:"varint,1,opt,name=written,proto3" json:"written,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WriteStdinReply) Reset() {
+	*x = WriteStdinReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WriteStdinReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WriteStdinReply) ProtoMessage() {}
+
+func (x *WriteStdinReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WriteStdinReply.ProtoReflect.Descriptor instead.
+func (*WriteStdinReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *WriteStdinReply) GetWritten() int64 {
+	if x != nil {
+		return x.Written
+	}
+	return 0
+}
+
+// SignalRequest sends a signal.
+type SignalRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the exec.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Linux number.
+	Signal int32 `protobuf:"varint,2,opt,name=signal,proto3" json:"signal,omitempty"`
+	// To everything it started, not to the program alone.
+	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignalRequest) Reset() {
+	*x = SignalRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignalRequest) ProtoMessage() {}
+
+func (x *SignalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
+func (*SignalRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SignalRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SignalRequest) GetSignal() int32 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+func (x *SignalRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+// SignalReply is empty.
+type SignalReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignalReply) Reset() {
+	*x = SignalReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignalReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignalReply) ProtoMessage() {}
+
+func (x *SignalReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignalReply.ProtoReflect.Descriptor instead.
+func (*SignalReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{52}
+}
+
+// KillRequest ends an exec.
+type KillRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Nanoseconds between SIGTERM and SIGKILL; absent is the default.
+	GraceNs       *int64 `protobuf:"varint,2,opt,name=grace_ns,json=graceNs,proto3,oneof" json:"grace_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KillRequest) Reset() {
+	*x = KillRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KillRequest) ProtoMessage() {}
+
+func (x *KillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
+func (*KillRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *KillRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *KillRequest) GetGraceNs() int64 {
+	if x != nil && x.GraceNs != nil {
+		return *x.GraceNs
+	}
+	return 0
+}
+
+// ResizeRequest changes the size of a terminal.
+type ResizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the exec.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The new size.
+	Size          *WindowSize `protobuf:"bytes,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResizeRequest) Reset() {
+	*x = ResizeRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResizeRequest) ProtoMessage() {}
+
+func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResizeRequest.ProtoReflect.Descriptor instead.
+func (*ResizeRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ResizeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ResizeRequest) GetSize() *WindowSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+// ResizeReply is empty.
+type ResizeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResizeReply) Reset() {
+	*x = ResizeReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResizeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResizeReply) ProtoMessage() {}
+
+func (x *ResizeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResizeReply.ProtoReflect.Descriptor instead.
+func (*ResizeReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{55}
+}
+
+// ProcessesRequest asks what runs.
+type ProcessesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessesRequest) Reset() {
+	*x = ProcessesRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessesRequest) ProtoMessage() {}
+
+func (x *ProcessesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessesRequest.ProtoReflect.Descriptor instead.
+func (*ProcessesRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{56}
+}
+
+// ProcessesReply lists it.
+type ProcessesReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By pid, without the guest; at most 4096.
+	Processes     []*Process `protobuf:"bytes,1,rep,name=processes,proto3" json:"processes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessesReply) Reset() {
+	*x = ProcessesReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessesReply) ProtoMessage() {}
+
+func (x *ProcessesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessesReply.ProtoReflect.Descriptor instead.
+func (*ProcessesReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ProcessesReply) GetProcesses() []*Process {
+	if x != nil {
+		return x.Processes
+	}
+	return nil
+}
+
+// Process is one process.
+type Process struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, as seen inside.
+	Pid int64 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Its parent's.
+	Ppid int64 `protobuf:"varint,2,opt,name=ppid,proto3" json:"ppid,omitempty"`
+	// Id of the exec it belongs to; "" where that is not known.
+	Exec string `protobuf:"bytes,3,opt,name=exec,proto3" json:"exec,omitempty"`
+	// Command line, at most 4 KiB.
+	Args [][]byte `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty"`
+	// The kernel's letter.
+	State string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	// Unix time in nanoseconds.
+	StartedNs int64 `protobuf:"varint,6,opt,name=started_ns,json=startedNs,proto3" json:"started_ns,omitempty"`
+	// Nanoseconds of CPU.
+	CpuTimeNs int64 `protobuf:"varint,7,opt,name=cpu_time_ns,json=cpuTimeNs,proto3" json:"cpu_time_ns,omitempty"`
+	// Bytes resident.
+	Rss           int64 `protobuf:"varint,8,opt,name=rss,proto3" json:"rss,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Process) Reset() {
+	*x = Process{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Process) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Process) ProtoMessage() {}
+
+func (x *Process) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Process.ProtoReflect.Descriptor instead.
+func (*Process) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Process) GetPid() int64 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Process) GetPpid() int64 {
+	if x != nil {
+		return x.Ppid
+	}
+	return 0
+}
+
+func (x *Process) GetExec() string {
+	if x != nil {
+		return x.Exec
+	}
+	return ""
+}
+
+func (x *Process) GetArgs() [][]byte {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Process) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Process) GetStartedNs() int64 {
+	if x != nil {
+		return x.StartedNs
+	}
+	return 0
+}
+
+func (x *Process) GetCpuTimeNs() int64 {
+	if x != nil {
+		return x.CpuTimeNs
+	}
+	return 0
+}
+
+func (x *Process) GetRss() int64 {
+	if x != nil {
+		return x.Rss
+	}
+	return 0
+}
+
+// StatsRequest asks what a sandbox uses.
+type StatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsRequest) Reset() {
+	*x = StatsRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsRequest) ProtoMessage() {}
+
+func (x *StatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
+func (*StatsRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{59}
+}
+
+// StatsReply tells it. What is not known is -1, a limit that is not set 0.
+type StatsReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nanoseconds since it began.
+	UptimeNs int64 `protobuf:"varint,1,opt,name=uptime_ns,json=uptimeNs,proto3" json:"uptime_ns,omitempty"`
+	// Nanoseconds of CPU.
+	CpuTimeNs int64 `protobuf:"varint,2,opt,name=cpu_time_ns,json=cpuTimeNs,proto3" json:"cpu_time_ns,omitempty"`
+	// Bytes in use.
+	Memory int64 `protobuf:"varint,3,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Bytes at most.
+	MemoryLimit int64 `protobuf:"varint,4,opt,name=memory_limit,json=memoryLimit,proto3" json:"memory_limit,omitempty"`
+	// Processes ended for want of memory.
+	OomKills int64 `protobuf:"varint,5,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`
+	// Processes and threads.
+	Pids int64 `protobuf:"varint,6,opt,name=pids,proto3" json:"pids,omitempty"`
+	// At most.
+	PidsLimit int64 `protobuf:"varint,7,opt,name=pids_limit,json=pidsLimit,proto3" json:"pids_limit,omitempty"`
+	// Execs that run.
+	Execs int64 `protobuf:"varint,8,opt,name=execs,proto3" json:"execs,omitempty"`
+	// Bytes of output that are kept.
+	KeptOutput int64 `protobuf:"varint,9,opt,name=kept_output,json=keptOutput,proto3" json:"kept_output,omitempty"`
+	// Bytes at most.
+	KeptOutputLimit int64 `protobuf:"varint,10,opt,name=kept_output_limit,json=keptOutputLimit,proto3" json:"kept_output_limit,omitempty"`
+	// Bytes left for the workspace.
+	DiskFree      int64 `protobuf:"varint,11,opt,name=disk_free,json=diskFree,proto3" json:"disk_free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsReply) Reset() {
+	*x = StatsReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsReply) ProtoMessage() {}
+
+func (x *StatsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsReply.ProtoReflect.Descriptor instead.
+func (*StatsReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *StatsReply) GetUptimeNs() int64 {
+	if x != nil {
+		return x.UptimeNs
+	}
+	return 0
+}
+
+func (x *StatsReply) GetCpuTimeNs() int64 {
+	if x != nil {
+		return x.CpuTimeNs
+	}
+	return 0
+}
+
+func (x *StatsReply) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *StatsReply) GetMemoryLimit() int64 {
+	if x != nil {
+		return x.MemoryLimit
+	}
+	return 0
+}
+
+func (x *StatsReply) GetOomKills() int64 {
+	if x != nil {
+		return x.OomKills
+	}
+	return 0
+}
+
+func (x *StatsReply) GetPids() int64 {
+	if x != nil {
+		return x.Pids
+	}
+	return 0
+}
+
+func (x *StatsReply) GetPidsLimit() int64 {
+	if x != nil {
+		return x.PidsLimit
+	}
+	return 0
+}
+
+func (x *StatsReply) GetExecs() int64 {
+	if x != nil {
+		return x.Execs
+	}
+	return 0
+}
+
+func (x *StatsReply) GetKeptOutput() int64 {
+	if x != nil {
+		return x.KeptOutput
+	}
+	return 0
+}
+
+func (x *StatsReply) GetKeptOutputLimit() int64 {
+	if x != nil {
+		return x.KeptOutputLimit
+	}
+	return 0
+}
+
+func (x *StatsReply) GetDiskFree() int64 {
+	if x != nil {
+		return x.DiskFree
+	}
+	return 0
+}
+
+// DialRequest is one message of the caller's side of Dial.
+type DialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First message: where to.
+	Start *DialStart `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// Data, at most 32 KiB.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Nothing more comes.
+	End           bool `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialRequest) Reset() {
+	*x = DialRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialRequest) ProtoMessage() {}
+
+func (x *DialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
+func (*DialRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *DialRequest) GetStart() *DialStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *DialRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *DialRequest) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+// DialStart names a port.
+type DialStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// On the sandbox's loopback interface, 1 to 65535.
+	Port          uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialStart) Reset() {
+	*x = DialStart{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialStart) ProtoMessage() {}
+
+func (x *DialStart) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialStart.ProtoReflect.Descriptor instead.
+func (*DialStart) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *DialStart) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+// DialReply is one message of the sandbox's side of Dial.
+type DialReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First message: there is a connection.
+	Connected bool `protobuf:"varint,1,opt,name=connected,proto3" json:"connected,omitempty"`
+	// Data, at most 32 KiB.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Nothing more comes.
+	End           bool `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialReply) Reset() {
+	*x = DialReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialReply) ProtoMessage() {}
+
+func (x *DialReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialReply.ProtoReflect.Descriptor instead.
+func (*DialReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *DialReply) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *DialReply) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *DialReply) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+// PutArchiveRequest is one piece.
+type PutArchiveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message: where to.
+	Start *PutArchiveStart `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// Part of the tar stream, at most 256 KiB; may come with start.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// In the last message: that was all of it.
+	Commit        bool `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutArchiveRequest) Reset() {
+	*x = PutArchiveRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutArchiveRequest) ProtoMessage() {}
+
+func (x *PutArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutArchiveRequest.ProtoReflect.Descriptor instead.
+func (*PutArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *PutArchiveRequest) GetStart() *PutArchiveStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *PutArchiveRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PutArchiveRequest) GetCommit() bool {
+	if x != nil {
+		return x.Commit
+	}
+	return false
+}
+
+// PutArchiveStart says where to unpack.
+type PutArchiveStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Directory; the workspace if empty.
+	Path          []byte `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutArchiveStart) Reset() {
+	*x = PutArchiveStart{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutArchiveStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutArchiveStart) ProtoMessage() {}
+
+func (x *PutArchiveStart) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutArchiveStart.ProtoReflect.Descriptor instead.
+func (*PutArchiveStart) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *PutArchiveStart) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+// PutArchiveReply tells what was unpacked.
+type PutArchiveReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries of the archive.
+	Entries int64 `protobuf:"varint,1,opt,name=entries,proto3" json:"entries,omitempty"`
+	// Bytes of its files.
+	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutArchiveReply) Reset() {
+	*x = PutArchiveReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutArchiveReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutArchiveReply) ProtoMessage() {}
+
+func (x *PutArchiveReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutArchiveReply.ProtoReflect.Descriptor instead.
+func (*PutArchiveReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *PutArchiveReply) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *PutArchiveReply) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// GetArchiveRequest asks for a file or directory.
+type GetArchiveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path; the workspace if empty.
+	Path          []byte `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetArchiveRequest) Reset() {
+	*x = GetArchiveRequest{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetArchiveRequest) ProtoMessage() {}
+
+func (x *GetArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetArchiveRequest.ProtoReflect.Descriptor instead.
+func (*GetArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *GetArchiveRequest) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+// GetArchiveReply is one piece of the tar stream.
+type GetArchiveReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 256 KiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetArchiveReply) Reset() {
+	*x = GetArchiveReply{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetArchiveReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetArchiveReply) ProtoMessage() {}
+
+func (x *GetArchiveReply) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetArchiveReply.ProtoReflect.Descriptor instead.
+func (*GetArchiveReply) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *GetArchiveReply) GetData() []byte {
+	if x != nil {
+		return x.Data
 	}
 	return nil
 }
@@ -2918,7 +4475,7 @@ type FileInfo struct {
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +4487,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +4500,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{42}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *FileInfo) GetPath() []byte {
@@ -3010,7 +4567,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +4579,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +4592,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{43}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *StatRequest) GetPath() []byte {
@@ -3070,7 +4627,7 @@ type StatReply struct {
 
 func (x *StatReply) Reset() {
 	*x = StatReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +4639,7 @@ func (x *StatReply) String() string {
 func (*StatReply) ProtoMessage() {}
 
 func (x *StatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +4652,7 @@ func (x *StatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatReply.ProtoReflect.Descriptor instead.
 func (*StatReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{44}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *StatReply) GetInfo() *FileInfo {
@@ -3120,7 +4677,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +4689,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +4702,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{45}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ReadFileRequest) GetPath() []byte {
@@ -3182,7 +4739,7 @@ type ReadFileReply struct {
 
 func (x *ReadFileReply) Reset() {
 	*x = ReadFileReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3194,7 +4751,7 @@ func (x *ReadFileReply) String() string {
 func (*ReadFileReply) ProtoMessage() {}
 
 func (x *ReadFileReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3207,7 +4764,7 @@ func (x *ReadFileReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileReply.ProtoReflect.Descriptor instead.
 func (*ReadFileReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{46}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ReadFileReply) GetInfo() *FileInfo {
@@ -3239,7 +4796,7 @@ type WriteFileRequest struct {
 
 func (x *WriteFileRequest) Reset() {
 	*x = WriteFileRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +4808,7 @@ func (x *WriteFileRequest) String() string {
 func (*WriteFileRequest) ProtoMessage() {}
 
 func (x *WriteFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +4821,7 @@ func (x *WriteFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFileRequest.ProtoReflect.Descriptor instead.
 func (*WriteFileRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{47}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *WriteFileRequest) GetStart() *WriteFileStart {
@@ -3294,14 +4851,20 @@ type WriteFileStart struct {
 	// The path.
 	Path []byte `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Mode of a new file; 0 means 0644.
-	Mode          uint32 `protobuf:"varint,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	Mode uint32 `protobuf:"varint,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Add to the end of what is there.
+	Append bool `protobuf:"varint,3,opt,name=append,proto3" json:"append,omitempty"`
+	// Only if there is nothing.
+	IfAbsent bool `protobuf:"varint,4,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`
+	// Only if the content has this sum.
+	IfSha256      string `protobuf:"bytes,5,opt,name=if_sha256,json=ifSha256,proto3" json:"if_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WriteFileStart) Reset() {
 	*x = WriteFileStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3313,7 +4876,7 @@ func (x *WriteFileStart) String() string {
 func (*WriteFileStart) ProtoMessage() {}
 
 func (x *WriteFileStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3326,7 +4889,7 @@ func (x *WriteFileStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFileStart.ProtoReflect.Descriptor instead.
 func (*WriteFileStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{48}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *WriteFileStart) GetPath() []byte {
@@ -3343,12 +4906,33 @@ func (x *WriteFileStart) GetMode() uint32 {
 	return 0
 }
 
+func (x *WriteFileStart) GetAppend() bool {
+	if x != nil {
+		return x.Append
+	}
+	return false
+}
+
+func (x *WriteFileStart) GetIfAbsent() bool {
+	if x != nil {
+		return x.IfAbsent
+	}
+	return false
+}
+
+func (x *WriteFileStart) GetIfSha256() string {
+	if x != nil {
+		return x.IfSha256
+	}
+	return ""
+}
+
 // WriteFileReply tells what was written.
 type WriteFileReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bytes.
+	// Bytes of the file now.
 	Size int64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
-	// Lower-case hex.
+	// Lower-case hex; empty of one that was appended to.
 	Sha256 string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// There was none before.
 	Created       bool `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
@@ -3358,7 +4942,7 @@ type WriteFileReply struct {
 
 func (x *WriteFileReply) Reset() {
 	*x = WriteFileReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +4954,7 @@ func (x *WriteFileReply) String() string {
 func (*WriteFileReply) ProtoMessage() {}
 
 func (x *WriteFileReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +4967,7 @@ func (x *WriteFileReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFileReply.ProtoReflect.Descriptor instead.
 func (*WriteFileReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{49}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *WriteFileReply) GetSize() int64 {
@@ -3419,14 +5003,16 @@ type EditRequest struct {
 	// Every match.
 	All bool `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`
 	// Only if the content has this sum.
-	IfSha256      string `protobuf:"bytes,5,opt,name=if_sha256,json=ifSha256,proto3" json:"if_sha256,omitempty"`
+	IfSha256 string `protobuf:"bytes,5,opt,name=if_sha256,json=ifSha256,proto3" json:"if_sha256,omitempty"`
+	// Further replacements, each in what the one before left; all or none.
+	Then          []*Replacement `protobuf:"bytes,6,rep,name=then,proto3" json:"then,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EditRequest) Reset() {
 	*x = EditRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +5024,7 @@ func (x *EditRequest) String() string {
 func (*EditRequest) ProtoMessage() {}
 
 func (x *EditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +5037,7 @@ func (x *EditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditRequest.ProtoReflect.Descriptor instead.
 func (*EditRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{50}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *EditRequest) GetPath() []byte {
@@ -3489,6 +5075,77 @@ func (x *EditRequest) GetIfSha256() string {
 	return ""
 }
 
+func (x *EditRequest) GetThen() []*Replacement {
+	if x != nil {
+		return x.Then
+	}
+	return nil
+}
+
+// Replacement is one of several.
+type Replacement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To find.
+	Old []byte `protobuf:"bytes,1,opt,name=old,proto3" json:"old,omitempty"`
+	// To put in its place.
+	New []byte `protobuf:"bytes,2,opt,name=new,proto3" json:"new,omitempty"`
+	// Every match.
+	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replacement) Reset() {
+	*x = Replacement{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replacement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replacement) ProtoMessage() {}
+
+func (x *Replacement) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replacement.ProtoReflect.Descriptor instead.
+func (*Replacement) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *Replacement) GetOld() []byte {
+	if x != nil {
+		return x.Old
+	}
+	return nil
+}
+
+func (x *Replacement) GetNew() []byte {
+	if x != nil {
+		return x.New
+	}
+	return nil
+}
+
+func (x *Replacement) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
 // EditReply tells what was replaced.
 type EditReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3504,7 +5161,7 @@ type EditReply struct {
 
 func (x *EditReply) Reset() {
 	*x = EditReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3516,7 +5173,7 @@ func (x *EditReply) String() string {
 func (*EditReply) ProtoMessage() {}
 
 func (x *EditReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3529,7 +5186,7 @@ func (x *EditReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditReply.ProtoReflect.Descriptor instead.
 func (*EditReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{51}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *EditReply) GetReplaced() int64 {
@@ -3568,7 +5225,7 @@ type ListDirRequest struct {
 
 func (x *ListDirRequest) Reset() {
 	*x = ListDirRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3580,7 +5237,7 @@ func (x *ListDirRequest) String() string {
 func (*ListDirRequest) ProtoMessage() {}
 
 func (x *ListDirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3593,7 +5250,7 @@ func (x *ListDirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDirRequest.ProtoReflect.Descriptor instead.
 func (*ListDirRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{52}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ListDirRequest) GetPath() []byte {
@@ -3632,7 +5289,7 @@ type ListDirReply struct {
 
 func (x *ListDirReply) Reset() {
 	*x = ListDirReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3644,7 +5301,7 @@ func (x *ListDirReply) String() string {
 func (*ListDirReply) ProtoMessage() {}
 
 func (x *ListDirReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3657,7 +5314,7 @@ func (x *ListDirReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDirReply.ProtoReflect.Descriptor instead.
 func (*ListDirReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{53}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListDirReply) GetEntries() []*FileInfo {
@@ -3702,7 +5359,7 @@ type GlobRequest struct {
 
 func (x *GlobRequest) Reset() {
 	*x = GlobRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +5371,7 @@ func (x *GlobRequest) String() string {
 func (*GlobRequest) ProtoMessage() {}
 
 func (x *GlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +5384,7 @@ func (x *GlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GlobRequest.ProtoReflect.Descriptor instead.
 func (*GlobRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{54}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *GlobRequest) GetPath() []byte {
@@ -3789,7 +5446,7 @@ type GlobReply struct {
 
 func (x *GlobReply) Reset() {
 	*x = GlobReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +5458,7 @@ func (x *GlobReply) String() string {
 func (*GlobReply) ProtoMessage() {}
 
 func (x *GlobReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +5471,7 @@ func (x *GlobReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GlobReply.ProtoReflect.Descriptor instead.
 func (*GlobReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{55}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GlobReply) GetMatches() []*FileInfo {
@@ -3878,7 +5535,7 @@ type GrepRequest struct {
 
 func (x *GrepRequest) Reset() {
 	*x = GrepRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3890,7 +5547,7 @@ func (x *GrepRequest) String() string {
 func (*GrepRequest) ProtoMessage() {}
 
 func (x *GrepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3903,7 +5560,7 @@ func (x *GrepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrepRequest.ProtoReflect.Descriptor instead.
 func (*GrepRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{56}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GrepRequest) GetPath() []byte {
@@ -4007,7 +5664,7 @@ type GrepReply struct {
 
 func (x *GrepReply) Reset() {
 	*x = GrepReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4019,7 +5676,7 @@ func (x *GrepReply) String() string {
 func (*GrepReply) ProtoMessage() {}
 
 func (x *GrepReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4032,7 +5689,7 @@ func (x *GrepReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrepReply.ProtoReflect.Descriptor instead.
 func (*GrepReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{57}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *GrepReply) GetMatches() []*GrepMatch {
@@ -4084,7 +5741,7 @@ type GrepMatch struct {
 
 func (x *GrepMatch) Reset() {
 	*x = GrepMatch{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4096,7 +5753,7 @@ func (x *GrepMatch) String() string {
 func (*GrepMatch) ProtoMessage() {}
 
 func (x *GrepMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4109,7 +5766,7 @@ func (x *GrepMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrepMatch.ProtoReflect.Descriptor instead.
 func (*GrepMatch) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{58}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GrepMatch) GetPath() []byte {
@@ -4167,7 +5824,7 @@ type MkdirRequest struct {
 
 func (x *MkdirRequest) Reset() {
 	*x = MkdirRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4179,7 +5836,7 @@ func (x *MkdirRequest) String() string {
 func (*MkdirRequest) ProtoMessage() {}
 
 func (x *MkdirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4192,7 +5849,7 @@ func (x *MkdirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MkdirRequest.ProtoReflect.Descriptor instead.
 func (*MkdirRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{59}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *MkdirRequest) GetPath() []byte {
@@ -4218,7 +5875,7 @@ type MkdirReply struct {
 
 func (x *MkdirReply) Reset() {
 	*x = MkdirReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4230,7 +5887,7 @@ func (x *MkdirReply) String() string {
 func (*MkdirReply) ProtoMessage() {}
 
 func (x *MkdirReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4243,7 +5900,7 @@ func (x *MkdirReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MkdirReply.ProtoReflect.Descriptor instead.
 func (*MkdirReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{60}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{88}
 }
 
 // RemoveRequest removes a file.
@@ -4259,7 +5916,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4271,7 +5928,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4284,7 +5941,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{61}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RemoveRequest) GetPath() []byte {
@@ -4310,7 +5967,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4322,7 +5979,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4335,7 +5992,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{62}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{90}
 }
 
 // RenameRequest moves a file.
@@ -4353,7 +6010,7 @@ type RenameRequest struct {
 
 func (x *RenameRequest) Reset() {
 	*x = RenameRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4365,7 +6022,7 @@ func (x *RenameRequest) String() string {
 func (*RenameRequest) ProtoMessage() {}
 
 func (x *RenameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4378,7 +6035,7 @@ func (x *RenameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameRequest.ProtoReflect.Descriptor instead.
 func (*RenameRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{63}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RenameRequest) GetFrom() []byte {
@@ -4411,7 +6068,7 @@ type RenameReply struct {
 
 func (x *RenameReply) Reset() {
 	*x = RenameReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4423,7 +6080,7 @@ func (x *RenameReply) String() string {
 func (*RenameReply) ProtoMessage() {}
 
 func (x *RenameReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4436,7 +6093,7 @@ func (x *RenameReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameReply.ProtoReflect.Descriptor instead.
 func (*RenameReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{64}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{92}
 }
 
 var File_core_proto_backend_v1_backend_proto protoreflect.FileDescriptor
@@ -4580,7 +6237,7 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12<\n" +
 	"\tstdin_end\x18\x03 \x01(\v2\x1d.deep.backend.v1.ExecStdinEndH\x00R\bstdinEnd\x125\n" +
 	"\x06cancel\x18\x04 \x01(\v2\x1b.deep.backend.v1.ExecCancelH\x00R\x06cancelB\t\n" +
-	"\amessage\"\x9d\x02\n" +
+	"\amessage\"\xeb\x02\n" +
 	"\tExecStart\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04argv\x18\x02 \x03(\fR\x04argv\x12\x14\n" +
@@ -4593,8 +6250,15 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x05stdin\x18\b \x01(\bR\x05stdin\x12!\n" +
 	"\foutput_limit\x18\t \x01(\x03R\voutputLimit\x12\x14\n" +
 	"\x05merge\x18\n" +
-	" \x01(\bR\x05mergeB\v\n" +
-	"\t_grace_ns\"\x0e\n" +
+	" \x01(\bR\x05merge\x12-\n" +
+	"\x03tty\x18\v \x01(\v2\x1b.deep.backend.v1.WindowSizeR\x03tty\x12\x1d\n" +
+	"\n" +
+	"keep_stdin\x18\f \x01(\bR\tkeepStdinB\v\n" +
+	"\t_grace_ns\"4\n" +
+	"\n" +
+	"WindowSize\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x12\n" +
+	"\x04cols\x18\x02 \x01(\rR\x04cols\"\x0e\n" +
 	"\fExecStdinEnd\"\f\n" +
 	"\n" +
 	"ExecCancel\"\x8d\x01\n" +
@@ -4603,7 +6267,7 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x06stderr\x18\x02 \x01(\fR\x06stderr\x12\x1f\n" +
 	"\vstdin_taken\x18\x03 \x01(\x03R\n" +
 	"stdinTaken\x12/\n" +
-	"\x04exit\x18\x04 \x01(\v2\x1b.deep.backend.v1.ExecResultR\x04exit\"\xf0\x02\n" +
+	"\x04exit\x18\x04 \x01(\v2\x1b.deep.backend.v1.ExecResultR\x04exit\"\x93\x03\n" +
 	"\n" +
 	"ExecResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -4621,11 +6285,102 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\fstdout_bytes\x18\n" +
 	" \x01(\x03R\vstdoutBytes\x12!\n" +
 	"\fstderr_bytes\x18\v \x01(\x03R\vstderrBytes\x12\x1a\n" +
-	"\bdegraded\x18\f \x03(\tR\bdegraded\" \n" +
+	"\bdegraded\x18\f \x03(\tR\bdegraded\x12!\n" +
+	"\foom_possible\x18\r \x01(\bR\voomPossible\"@\n" +
+	"\fStartRequest\x120\n" +
+	"\x05start\x18\x01 \x01(\v2\x1a.deep.backend.v1.ExecStartR\x05start\"\x1c\n" +
+	"\n" +
+	"StartReply\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"4\n" +
 	"\x0eOutcomeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"C\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04wait\x18\x02 \x01(\bR\x04wait\"C\n" +
 	"\fOutcomeReply\x123\n" +
-	"\x06result\x18\x01 \x01(\v2\x1b.deep.backend.v1.ExecResultR\x06result\"\xa5\x01\n" +
+	"\x06result\x18\x01 \x01(\v2\x1b.deep.backend.v1.ExecResultR\x06result\"k\n" +
+	"\x11ReadOutputRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
+	"\x06follow\x18\x04 \x01(\bR\x06follow\"Y\n" +
+	"\x0fReadOutputReply\x122\n" +
+	"\x05start\x18\x01 \x01(\v2\x1c.deep.backend.v1.OutputStartR\x05start\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"%\n" +
+	"\vOutputStart\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\"_\n" +
+	"\x11WriteStdinRequest\x126\n" +
+	"\x05start\x18\x01 \x01(\v2 .deep.backend.v1.WriteStdinStartR\x05start\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"7\n" +
+	"\x0fWriteStdinStart\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05close\x18\x02 \x01(\bR\x05close\"+\n" +
+	"\x0fWriteStdinReply\x12\x18\n" +
+	"\awritten\x18\x01 \x01(\x03R\awritten\"I\n" +
+	"\rSignalRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"\r\n" +
+	"\vSignalReply\"J\n" +
+	"\vKillRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
+	"\bgrace_ns\x18\x02 \x01(\x03H\x00R\agraceNs\x88\x01\x01B\v\n" +
+	"\t_grace_ns\"P\n" +
+	"\rResizeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
+	"\x04size\x18\x02 \x01(\v2\x1b.deep.backend.v1.WindowSizeR\x04size\"\r\n" +
+	"\vResizeReply\"\x12\n" +
+	"\x10ProcessesRequest\"H\n" +
+	"\x0eProcessesReply\x126\n" +
+	"\tprocesses\x18\x01 \x03(\v2\x18.deep.backend.v1.ProcessR\tprocesses\"\xbe\x01\n" +
+	"\aProcess\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\x03R\x03pid\x12\x12\n" +
+	"\x04ppid\x18\x02 \x01(\x03R\x04ppid\x12\x12\n" +
+	"\x04exec\x18\x03 \x01(\tR\x04exec\x12\x12\n" +
+	"\x04args\x18\x04 \x03(\fR\x04args\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\tR\x05state\x12\x1d\n" +
+	"\n" +
+	"started_ns\x18\x06 \x01(\x03R\tstartedNs\x12\x1e\n" +
+	"\vcpu_time_ns\x18\a \x01(\x03R\tcpuTimeNs\x12\x10\n" +
+	"\x03rss\x18\b \x01(\x03R\x03rss\"\x0e\n" +
+	"\fStatsRequest\"\xd4\x02\n" +
+	"\n" +
+	"StatsReply\x12\x1b\n" +
+	"\tuptime_ns\x18\x01 \x01(\x03R\buptimeNs\x12\x1e\n" +
+	"\vcpu_time_ns\x18\x02 \x01(\x03R\tcpuTimeNs\x12\x16\n" +
+	"\x06memory\x18\x03 \x01(\x03R\x06memory\x12!\n" +
+	"\fmemory_limit\x18\x04 \x01(\x03R\vmemoryLimit\x12\x1b\n" +
+	"\toom_kills\x18\x05 \x01(\x03R\boomKills\x12\x12\n" +
+	"\x04pids\x18\x06 \x01(\x03R\x04pids\x12\x1d\n" +
+	"\n" +
+	"pids_limit\x18\a \x01(\x03R\tpidsLimit\x12\x14\n" +
+	"\x05execs\x18\b \x01(\x03R\x05execs\x12\x1f\n" +
+	"\vkept_output\x18\t \x01(\x03R\n" +
+	"keptOutput\x12*\n" +
+	"\x11kept_output_limit\x18\n" +
+	" \x01(\x03R\x0fkeptOutputLimit\x12\x1b\n" +
+	"\tdisk_free\x18\v \x01(\x03R\bdiskFree\"e\n" +
+	"\vDialRequest\x120\n" +
+	"\x05start\x18\x01 \x01(\v2\x1a.deep.backend.v1.DialStartR\x05start\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\bR\x03end\"\x1f\n" +
+	"\tDialStart\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\"O\n" +
+	"\tDialReply\x12\x1c\n" +
+	"\tconnected\x18\x01 \x01(\bR\tconnected\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\bR\x03end\"w\n" +
+	"\x11PutArchiveRequest\x126\n" +
+	"\x05start\x18\x01 \x01(\v2 .deep.backend.v1.PutArchiveStartR\x05start\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\bR\x06commit\"%\n" +
+	"\x0fPutArchiveStart\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\fR\x04path\"A\n" +
+	"\x0fPutArchiveReply\x12\x18\n" +
+	"\aentries\x18\x01 \x01(\x03R\aentries\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"'\n" +
+	"\x11GetArchiveRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\fR\x04path\"%\n" +
+	"\x0fGetArchiveReply\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xa5\x01\n" +
 	"\bFileInfo\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\fR\x04path\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
@@ -4650,20 +6405,28 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x10WriteFileRequest\x125\n" +
 	"\x05start\x18\x01 \x01(\v2\x1f.deep.backend.v1.WriteFileStartR\x05start\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
-	"\x06commit\x18\x03 \x01(\bR\x06commit\"8\n" +
+	"\x06commit\x18\x03 \x01(\bR\x06commit\"\x8a\x01\n" +
 	"\x0eWriteFileStart\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\fR\x04path\x12\x12\n" +
-	"\x04mode\x18\x02 \x01(\rR\x04mode\"V\n" +
+	"\x04mode\x18\x02 \x01(\rR\x04mode\x12\x16\n" +
+	"\x06append\x18\x03 \x01(\bR\x06append\x12\x1b\n" +
+	"\tif_absent\x18\x04 \x01(\bR\bifAbsent\x12\x1b\n" +
+	"\tif_sha256\x18\x05 \x01(\tR\bifSha256\"V\n" +
 	"\x0eWriteFileReply\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x18\n" +
-	"\acreated\x18\x03 \x01(\bR\acreated\"t\n" +
+	"\acreated\x18\x03 \x01(\bR\acreated\"\xa6\x01\n" +
 	"\vEditRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\fR\x04path\x12\x10\n" +
 	"\x03old\x18\x02 \x01(\fR\x03old\x12\x10\n" +
 	"\x03new\x18\x03 \x01(\fR\x03new\x12\x10\n" +
 	"\x03all\x18\x04 \x01(\bR\x03all\x12\x1b\n" +
-	"\tif_sha256\x18\x05 \x01(\tR\bifSha256\"S\n" +
+	"\tif_sha256\x18\x05 \x01(\tR\bifSha256\x120\n" +
+	"\x04then\x18\x06 \x03(\v2\x1c.deep.backend.v1.ReplacementR\x04then\"C\n" +
+	"\vReplacement\x12\x10\n" +
+	"\x03old\x18\x01 \x01(\fR\x03old\x12\x10\n" +
+	"\x03new\x18\x02 \x01(\fR\x03new\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"S\n" +
 	"\tEditReply\x12\x1a\n" +
 	"\breplaced\x18\x01 \x01(\x03R\breplaced\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
@@ -4762,17 +6525,32 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\x04Stop\x12\x1c.deep.backend.v1.StopRequest\x1a\x1a.deep.backend.v1.StopReply\x12I\n" +
 	"\aDestroy\x12\x1f.deep.backend.v1.DestroyRequest\x1a\x1d.deep.backend.v1.DestroyReply\x12a\n" +
 	"\x0fRemoveWorkspace\x12'.deep.backend.v1.RemoveWorkspaceRequest\x1a%.deep.backend.v1.RemoveWorkspaceReply\x12L\n" +
-	"\bShutdown\x12 .deep.backend.v1.ShutdownRequest\x1a\x1e.deep.backend.v1.ShutdownReply2\xe6\x06\n" +
+	"\bShutdown\x12 .deep.backend.v1.ShutdownRequest\x1a\x1e.deep.backend.v1.ShutdownReply2\xb4\r\n" +
 	"\aSandbox\x12D\n" +
-	"\x04Exec\x12\x1c.deep.backend.v1.ExecRequest\x1a\x1a.deep.backend.v1.ExecReply(\x010\x01\x12I\n" +
-	"\aOutcome\x12\x1f.deep.backend.v1.OutcomeRequest\x1a\x1d.deep.backend.v1.OutcomeReply\x12@\n" +
+	"\x04Exec\x12\x1c.deep.backend.v1.ExecRequest\x1a\x1a.deep.backend.v1.ExecReply(\x010\x01\x12C\n" +
+	"\x05Start\x12\x1d.deep.backend.v1.StartRequest\x1a\x1b.deep.backend.v1.StartReply\x12I\n" +
+	"\aOutcome\x12\x1f.deep.backend.v1.OutcomeRequest\x1a\x1d.deep.backend.v1.OutcomeReply\x12T\n" +
+	"\n" +
+	"ReadOutput\x12\".deep.backend.v1.ReadOutputRequest\x1a .deep.backend.v1.ReadOutputReply0\x01\x12T\n" +
+	"\n" +
+	"WriteStdin\x12\".deep.backend.v1.WriteStdinRequest\x1a .deep.backend.v1.WriteStdinReply(\x01\x12F\n" +
+	"\x06Signal\x12\x1e.deep.backend.v1.SignalRequest\x1a\x1c.deep.backend.v1.SignalReply\x12C\n" +
+	"\x04Kill\x12\x1c.deep.backend.v1.KillRequest\x1a\x1d.deep.backend.v1.OutcomeReply\x12F\n" +
+	"\x06Resize\x12\x1e.deep.backend.v1.ResizeRequest\x1a\x1c.deep.backend.v1.ResizeReply\x12O\n" +
+	"\tProcesses\x12!.deep.backend.v1.ProcessesRequest\x1a\x1f.deep.backend.v1.ProcessesReply\x12C\n" +
+	"\x05Stats\x12\x1d.deep.backend.v1.StatsRequest\x1a\x1b.deep.backend.v1.StatsReply\x12D\n" +
+	"\x04Dial\x12\x1c.deep.backend.v1.DialRequest\x1a\x1a.deep.backend.v1.DialReply(\x010\x01\x12@\n" +
 	"\x04Stat\x12\x1c.deep.backend.v1.StatRequest\x1a\x1a.deep.backend.v1.StatReply\x12N\n" +
 	"\bReadFile\x12 .deep.backend.v1.ReadFileRequest\x1a\x1e.deep.backend.v1.ReadFileReply0\x01\x12Q\n" +
 	"\tWriteFile\x12!.deep.backend.v1.WriteFileRequest\x1a\x1f.deep.backend.v1.WriteFileReply(\x01\x12@\n" +
 	"\x04Edit\x12\x1c.deep.backend.v1.EditRequest\x1a\x1a.deep.backend.v1.EditReply\x12F\n" +
 	"\x04List\x12\x1f.deep.backend.v1.ListDirRequest\x1a\x1d.deep.backend.v1.ListDirReply\x12B\n" +
 	"\x04Glob\x12\x1c.deep.backend.v1.GlobRequest\x1a\x1a.deep.backend.v1.GlobReply0\x01\x12B\n" +
-	"\x04Grep\x12\x1c.deep.backend.v1.GrepRequest\x1a\x1a.deep.backend.v1.GrepReply0\x01\x12C\n" +
+	"\x04Grep\x12\x1c.deep.backend.v1.GrepRequest\x1a\x1a.deep.backend.v1.GrepReply0\x01\x12T\n" +
+	"\n" +
+	"PutArchive\x12\".deep.backend.v1.PutArchiveRequest\x1a .deep.backend.v1.PutArchiveReply(\x01\x12T\n" +
+	"\n" +
+	"GetArchive\x12\".deep.backend.v1.GetArchiveRequest\x1a .deep.backend.v1.GetArchiveReply0\x01\x12C\n" +
 	"\x05Mkdir\x12\x1d.deep.backend.v1.MkdirRequest\x1a\x1b.deep.backend.v1.MkdirReply\x12F\n" +
 	"\x06Remove\x12\x1e.deep.backend.v1.RemoveRequest\x1a\x1c.deep.backend.v1.RemoveReply\x12F\n" +
 	"\x06Rename\x12\x1e.deep.backend.v1.RenameRequest\x1a\x1c.deep.backend.v1.RenameReplyB>Z<github.com/deep-sandbox/deep/core/proto/backend/v1;backendv1b\x06proto3"
@@ -4790,7 +6568,7 @@ func file_core_proto_backend_v1_backend_proto_rawDescGZIP() []byte {
 }
 
 var file_core_proto_backend_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_core_proto_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_core_proto_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
 var file_core_proto_backend_v1_backend_proto_goTypes = []any{
 	(ErrorKind)(0),                 // 0: deep.backend.v1.ErrorKind
 	(*ErrorDetail)(nil),            // 1: deep.backend.v1.ErrorDetail
@@ -4829,35 +6607,63 @@ var file_core_proto_backend_v1_backend_proto_goTypes = []any{
 	(*ShutdownReply)(nil),          // 34: deep.backend.v1.ShutdownReply
 	(*ExecRequest)(nil),            // 35: deep.backend.v1.ExecRequest
 	(*ExecStart)(nil),              // 36: deep.backend.v1.ExecStart
-	(*ExecStdinEnd)(nil),           // 37: deep.backend.v1.ExecStdinEnd
-	(*ExecCancel)(nil),             // 38: deep.backend.v1.ExecCancel
-	(*ExecReply)(nil),              // 39: deep.backend.v1.ExecReply
-	(*ExecResult)(nil),             // 40: deep.backend.v1.ExecResult
-	(*OutcomeRequest)(nil),         // 41: deep.backend.v1.OutcomeRequest
-	(*OutcomeReply)(nil),           // 42: deep.backend.v1.OutcomeReply
-	(*FileInfo)(nil),               // 43: deep.backend.v1.FileInfo
-	(*StatRequest)(nil),            // 44: deep.backend.v1.StatRequest
-	(*StatReply)(nil),              // 45: deep.backend.v1.StatReply
-	(*ReadFileRequest)(nil),        // 46: deep.backend.v1.ReadFileRequest
-	(*ReadFileReply)(nil),          // 47: deep.backend.v1.ReadFileReply
-	(*WriteFileRequest)(nil),       // 48: deep.backend.v1.WriteFileRequest
-	(*WriteFileStart)(nil),         // 49: deep.backend.v1.WriteFileStart
-	(*WriteFileReply)(nil),         // 50: deep.backend.v1.WriteFileReply
-	(*EditRequest)(nil),            // 51: deep.backend.v1.EditRequest
-	(*EditReply)(nil),              // 52: deep.backend.v1.EditReply
-	(*ListDirRequest)(nil),         // 53: deep.backend.v1.ListDirRequest
-	(*ListDirReply)(nil),           // 54: deep.backend.v1.ListDirReply
-	(*GlobRequest)(nil),            // 55: deep.backend.v1.GlobRequest
-	(*GlobReply)(nil),              // 56: deep.backend.v1.GlobReply
-	(*GrepRequest)(nil),            // 57: deep.backend.v1.GrepRequest
-	(*GrepReply)(nil),              // 58: deep.backend.v1.GrepReply
-	(*GrepMatch)(nil),              // 59: deep.backend.v1.GrepMatch
-	(*MkdirRequest)(nil),           // 60: deep.backend.v1.MkdirRequest
-	(*MkdirReply)(nil),             // 61: deep.backend.v1.MkdirReply
-	(*RemoveRequest)(nil),          // 62: deep.backend.v1.RemoveRequest
-	(*RemoveReply)(nil),            // 63: deep.backend.v1.RemoveReply
-	(*RenameRequest)(nil),          // 64: deep.backend.v1.RenameRequest
-	(*RenameReply)(nil),            // 65: deep.backend.v1.RenameReply
+	(*WindowSize)(nil),             // 37: deep.backend.v1.WindowSize
+	(*ExecStdinEnd)(nil),           // 38: deep.backend.v1.ExecStdinEnd
+	(*ExecCancel)(nil),             // 39: deep.backend.v1.ExecCancel
+	(*ExecReply)(nil),              // 40: deep.backend.v1.ExecReply
+	(*ExecResult)(nil),             // 41: deep.backend.v1.ExecResult
+	(*StartRequest)(nil),           // 42: deep.backend.v1.StartRequest
+	(*StartReply)(nil),             // 43: deep.backend.v1.StartReply
+	(*OutcomeRequest)(nil),         // 44: deep.backend.v1.OutcomeRequest
+	(*OutcomeReply)(nil),           // 45: deep.backend.v1.OutcomeReply
+	(*ReadOutputRequest)(nil),      // 46: deep.backend.v1.ReadOutputRequest
+	(*ReadOutputReply)(nil),        // 47: deep.backend.v1.ReadOutputReply
+	(*OutputStart)(nil),            // 48: deep.backend.v1.OutputStart
+	(*WriteStdinRequest)(nil),      // 49: deep.backend.v1.WriteStdinRequest
+	(*WriteStdinStart)(nil),        // 50: deep.backend.v1.WriteStdinStart
+	(*WriteStdinReply)(nil),        // 51: deep.backend.v1.WriteStdinReply
+	(*SignalRequest)(nil),          // 52: deep.backend.v1.SignalRequest
+	(*SignalReply)(nil),            // 53: deep.backend.v1.SignalReply
+	(*KillRequest)(nil),            // 54: deep.backend.v1.KillRequest
+	(*ResizeRequest)(nil),          // 55: deep.backend.v1.ResizeRequest
+	(*ResizeReply)(nil),            // 56: deep.backend.v1.ResizeReply
+	(*ProcessesRequest)(nil),       // 57: deep.backend.v1.ProcessesRequest
+	(*ProcessesReply)(nil),         // 58: deep.backend.v1.ProcessesReply
+	(*Process)(nil),                // 59: deep.backend.v1.Process
+	(*StatsRequest)(nil),           // 60: deep.backend.v1.StatsRequest
+	(*StatsReply)(nil),             // 61: deep.backend.v1.StatsReply
+	(*DialRequest)(nil),            // 62: deep.backend.v1.DialRequest
+	(*DialStart)(nil),              // 63: deep.backend.v1.DialStart
+	(*DialReply)(nil),              // 64: deep.backend.v1.DialReply
+	(*PutArchiveRequest)(nil),      // 65: deep.backend.v1.PutArchiveRequest
+	(*PutArchiveStart)(nil),        // 66: deep.backend.v1.PutArchiveStart
+	(*PutArchiveReply)(nil),        // 67: deep.backend.v1.PutArchiveReply
+	(*GetArchiveRequest)(nil),      // 68: deep.backend.v1.GetArchiveRequest
+	(*GetArchiveReply)(nil),        // 69: deep.backend.v1.GetArchiveReply
+	(*FileInfo)(nil),               // 70: deep.backend.v1.FileInfo
+	(*StatRequest)(nil),            // 71: deep.backend.v1.StatRequest
+	(*StatReply)(nil),              // 72: deep.backend.v1.StatReply
+	(*ReadFileRequest)(nil),        // 73: deep.backend.v1.ReadFileRequest
+	(*ReadFileReply)(nil),          // 74: deep.backend.v1.ReadFileReply
+	(*WriteFileRequest)(nil),       // 75: deep.backend.v1.WriteFileRequest
+	(*WriteFileStart)(nil),         // 76: deep.backend.v1.WriteFileStart
+	(*WriteFileReply)(nil),         // 77: deep.backend.v1.WriteFileReply
+	(*EditRequest)(nil),            // 78: deep.backend.v1.EditRequest
+	(*Replacement)(nil),            // 79: deep.backend.v1.Replacement
+	(*EditReply)(nil),              // 80: deep.backend.v1.EditReply
+	(*ListDirRequest)(nil),         // 81: deep.backend.v1.ListDirRequest
+	(*ListDirReply)(nil),           // 82: deep.backend.v1.ListDirReply
+	(*GlobRequest)(nil),            // 83: deep.backend.v1.GlobRequest
+	(*GlobReply)(nil),              // 84: deep.backend.v1.GlobReply
+	(*GrepRequest)(nil),            // 85: deep.backend.v1.GrepRequest
+	(*GrepReply)(nil),              // 86: deep.backend.v1.GrepReply
+	(*GrepMatch)(nil),              // 87: deep.backend.v1.GrepMatch
+	(*MkdirRequest)(nil),           // 88: deep.backend.v1.MkdirRequest
+	(*MkdirReply)(nil),             // 89: deep.backend.v1.MkdirReply
+	(*RemoveRequest)(nil),          // 90: deep.backend.v1.RemoveRequest
+	(*RemoveReply)(nil),            // 91: deep.backend.v1.RemoveReply
+	(*RenameRequest)(nil),          // 92: deep.backend.v1.RenameRequest
+	(*RenameReply)(nil),            // 93: deep.backend.v1.RenameReply
 }
 var file_core_proto_backend_v1_backend_proto_depIdxs = []int32{
 	0,  // 0: deep.backend.v1.ErrorDetail.kind:type_name -> deep.backend.v1.ErrorKind
@@ -4877,68 +6683,99 @@ var file_core_proto_backend_v1_backend_proto_depIdxs = []int32{
 	20, // 14: deep.backend.v1.InspectReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
 	20, // 15: deep.backend.v1.ListReply.sandboxes:type_name -> deep.backend.v1.SandboxInfo
 	36, // 16: deep.backend.v1.ExecRequest.start:type_name -> deep.backend.v1.ExecStart
-	37, // 17: deep.backend.v1.ExecRequest.stdin_end:type_name -> deep.backend.v1.ExecStdinEnd
-	38, // 18: deep.backend.v1.ExecRequest.cancel:type_name -> deep.backend.v1.ExecCancel
+	38, // 17: deep.backend.v1.ExecRequest.stdin_end:type_name -> deep.backend.v1.ExecStdinEnd
+	39, // 18: deep.backend.v1.ExecRequest.cancel:type_name -> deep.backend.v1.ExecCancel
 	18, // 19: deep.backend.v1.ExecStart.env:type_name -> deep.backend.v1.EnvVar
-	40, // 20: deep.backend.v1.ExecReply.exit:type_name -> deep.backend.v1.ExecResult
-	40, // 21: deep.backend.v1.OutcomeReply.result:type_name -> deep.backend.v1.ExecResult
-	43, // 22: deep.backend.v1.StatReply.info:type_name -> deep.backend.v1.FileInfo
-	43, // 23: deep.backend.v1.ReadFileReply.info:type_name -> deep.backend.v1.FileInfo
-	49, // 24: deep.backend.v1.WriteFileRequest.start:type_name -> deep.backend.v1.WriteFileStart
-	43, // 25: deep.backend.v1.ListDirReply.entries:type_name -> deep.backend.v1.FileInfo
-	43, // 26: deep.backend.v1.GlobReply.matches:type_name -> deep.backend.v1.FileInfo
-	59, // 27: deep.backend.v1.GrepReply.matches:type_name -> deep.backend.v1.GrepMatch
-	2,  // 28: deep.backend.v1.Backend.Describe:input_type -> deep.backend.v1.DescribeRequest
-	5,  // 29: deep.backend.v1.Backend.Configure:input_type -> deep.backend.v1.ConfigureRequest
-	8,  // 30: deep.backend.v1.Backend.Check:input_type -> deep.backend.v1.CheckRequest
-	11, // 31: deep.backend.v1.Backend.Create:input_type -> deep.backend.v1.CreateRequest
-	21, // 32: deep.backend.v1.Backend.Open:input_type -> deep.backend.v1.OpenRequest
-	23, // 33: deep.backend.v1.Backend.Inspect:input_type -> deep.backend.v1.InspectRequest
-	25, // 34: deep.backend.v1.Backend.List:input_type -> deep.backend.v1.ListRequest
-	27, // 35: deep.backend.v1.Backend.Stop:input_type -> deep.backend.v1.StopRequest
-	29, // 36: deep.backend.v1.Backend.Destroy:input_type -> deep.backend.v1.DestroyRequest
-	31, // 37: deep.backend.v1.Backend.RemoveWorkspace:input_type -> deep.backend.v1.RemoveWorkspaceRequest
-	33, // 38: deep.backend.v1.Backend.Shutdown:input_type -> deep.backend.v1.ShutdownRequest
-	35, // 39: deep.backend.v1.Sandbox.Exec:input_type -> deep.backend.v1.ExecRequest
-	41, // 40: deep.backend.v1.Sandbox.Outcome:input_type -> deep.backend.v1.OutcomeRequest
-	44, // 41: deep.backend.v1.Sandbox.Stat:input_type -> deep.backend.v1.StatRequest
-	46, // 42: deep.backend.v1.Sandbox.ReadFile:input_type -> deep.backend.v1.ReadFileRequest
-	48, // 43: deep.backend.v1.Sandbox.WriteFile:input_type -> deep.backend.v1.WriteFileRequest
-	51, // 44: deep.backend.v1.Sandbox.Edit:input_type -> deep.backend.v1.EditRequest
-	53, // 45: deep.backend.v1.Sandbox.List:input_type -> deep.backend.v1.ListDirRequest
-	55, // 46: deep.backend.v1.Sandbox.Glob:input_type -> deep.backend.v1.GlobRequest
-	57, // 47: deep.backend.v1.Sandbox.Grep:input_type -> deep.backend.v1.GrepRequest
-	60, // 48: deep.backend.v1.Sandbox.Mkdir:input_type -> deep.backend.v1.MkdirRequest
-	62, // 49: deep.backend.v1.Sandbox.Remove:input_type -> deep.backend.v1.RemoveRequest
-	64, // 50: deep.backend.v1.Sandbox.Rename:input_type -> deep.backend.v1.RenameRequest
-	3,  // 51: deep.backend.v1.Backend.Describe:output_type -> deep.backend.v1.DescribeReply
-	7,  // 52: deep.backend.v1.Backend.Configure:output_type -> deep.backend.v1.ConfigureReply
-	9,  // 53: deep.backend.v1.Backend.Check:output_type -> deep.backend.v1.CheckReply
-	14, // 54: deep.backend.v1.Backend.Create:output_type -> deep.backend.v1.CreateReply
-	22, // 55: deep.backend.v1.Backend.Open:output_type -> deep.backend.v1.OpenReply
-	24, // 56: deep.backend.v1.Backend.Inspect:output_type -> deep.backend.v1.InspectReply
-	26, // 57: deep.backend.v1.Backend.List:output_type -> deep.backend.v1.ListReply
-	28, // 58: deep.backend.v1.Backend.Stop:output_type -> deep.backend.v1.StopReply
-	30, // 59: deep.backend.v1.Backend.Destroy:output_type -> deep.backend.v1.DestroyReply
-	32, // 60: deep.backend.v1.Backend.RemoveWorkspace:output_type -> deep.backend.v1.RemoveWorkspaceReply
-	34, // 61: deep.backend.v1.Backend.Shutdown:output_type -> deep.backend.v1.ShutdownReply
-	39, // 62: deep.backend.v1.Sandbox.Exec:output_type -> deep.backend.v1.ExecReply
-	42, // 63: deep.backend.v1.Sandbox.Outcome:output_type -> deep.backend.v1.OutcomeReply
-	45, // 64: deep.backend.v1.Sandbox.Stat:output_type -> deep.backend.v1.StatReply
-	47, // 65: deep.backend.v1.Sandbox.ReadFile:output_type -> deep.backend.v1.ReadFileReply
-	50, // 66: deep.backend.v1.Sandbox.WriteFile:output_type -> deep.backend.v1.WriteFileReply
-	52, // 67: deep.backend.v1.Sandbox.Edit:output_type -> deep.backend.v1.EditReply
-	54, // 68: deep.backend.v1.Sandbox.List:output_type -> deep.backend.v1.ListDirReply
-	56, // 69: deep.backend.v1.Sandbox.Glob:output_type -> deep.backend.v1.GlobReply
-	58, // 70: deep.backend.v1.Sandbox.Grep:output_type -> deep.backend.v1.GrepReply
-	61, // 71: deep.backend.v1.Sandbox.Mkdir:output_type -> deep.backend.v1.MkdirReply
-	63, // 72: deep.backend.v1.Sandbox.Remove:output_type -> deep.backend.v1.RemoveReply
-	65, // 73: deep.backend.v1.Sandbox.Rename:output_type -> deep.backend.v1.RenameReply
-	51, // [51:74] is the sub-list for method output_type
-	28, // [28:51] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	37, // 20: deep.backend.v1.ExecStart.tty:type_name -> deep.backend.v1.WindowSize
+	41, // 21: deep.backend.v1.ExecReply.exit:type_name -> deep.backend.v1.ExecResult
+	36, // 22: deep.backend.v1.StartRequest.start:type_name -> deep.backend.v1.ExecStart
+	41, // 23: deep.backend.v1.OutcomeReply.result:type_name -> deep.backend.v1.ExecResult
+	48, // 24: deep.backend.v1.ReadOutputReply.start:type_name -> deep.backend.v1.OutputStart
+	50, // 25: deep.backend.v1.WriteStdinRequest.start:type_name -> deep.backend.v1.WriteStdinStart
+	37, // 26: deep.backend.v1.ResizeRequest.size:type_name -> deep.backend.v1.WindowSize
+	59, // 27: deep.backend.v1.ProcessesReply.processes:type_name -> deep.backend.v1.Process
+	63, // 28: deep.backend.v1.DialRequest.start:type_name -> deep.backend.v1.DialStart
+	66, // 29: deep.backend.v1.PutArchiveRequest.start:type_name -> deep.backend.v1.PutArchiveStart
+	70, // 30: deep.backend.v1.StatReply.info:type_name -> deep.backend.v1.FileInfo
+	70, // 31: deep.backend.v1.ReadFileReply.info:type_name -> deep.backend.v1.FileInfo
+	76, // 32: deep.backend.v1.WriteFileRequest.start:type_name -> deep.backend.v1.WriteFileStart
+	79, // 33: deep.backend.v1.EditRequest.then:type_name -> deep.backend.v1.Replacement
+	70, // 34: deep.backend.v1.ListDirReply.entries:type_name -> deep.backend.v1.FileInfo
+	70, // 35: deep.backend.v1.GlobReply.matches:type_name -> deep.backend.v1.FileInfo
+	87, // 36: deep.backend.v1.GrepReply.matches:type_name -> deep.backend.v1.GrepMatch
+	2,  // 37: deep.backend.v1.Backend.Describe:input_type -> deep.backend.v1.DescribeRequest
+	5,  // 38: deep.backend.v1.Backend.Configure:input_type -> deep.backend.v1.ConfigureRequest
+	8,  // 39: deep.backend.v1.Backend.Check:input_type -> deep.backend.v1.CheckRequest
+	11, // 40: deep.backend.v1.Backend.Create:input_type -> deep.backend.v1.CreateRequest
+	21, // 41: deep.backend.v1.Backend.Open:input_type -> deep.backend.v1.OpenRequest
+	23, // 42: deep.backend.v1.Backend.Inspect:input_type -> deep.backend.v1.InspectRequest
+	25, // 43: deep.backend.v1.Backend.List:input_type -> deep.backend.v1.ListRequest
+	27, // 44: deep.backend.v1.Backend.Stop:input_type -> deep.backend.v1.StopRequest
+	29, // 45: deep.backend.v1.Backend.Destroy:input_type -> deep.backend.v1.DestroyRequest
+	31, // 46: deep.backend.v1.Backend.RemoveWorkspace:input_type -> deep.backend.v1.RemoveWorkspaceRequest
+	33, // 47: deep.backend.v1.Backend.Shutdown:input_type -> deep.backend.v1.ShutdownRequest
+	35, // 48: deep.backend.v1.Sandbox.Exec:input_type -> deep.backend.v1.ExecRequest
+	42, // 49: deep.backend.v1.Sandbox.Start:input_type -> deep.backend.v1.StartRequest
+	44, // 50: deep.backend.v1.Sandbox.Outcome:input_type -> deep.backend.v1.OutcomeRequest
+	46, // 51: deep.backend.v1.Sandbox.ReadOutput:input_type -> deep.backend.v1.ReadOutputRequest
+	49, // 52: deep.backend.v1.Sandbox.WriteStdin:input_type -> deep.backend.v1.WriteStdinRequest
+	52, // 53: deep.backend.v1.Sandbox.Signal:input_type -> deep.backend.v1.SignalRequest
+	54, // 54: deep.backend.v1.Sandbox.Kill:input_type -> deep.backend.v1.KillRequest
+	55, // 55: deep.backend.v1.Sandbox.Resize:input_type -> deep.backend.v1.ResizeRequest
+	57, // 56: deep.backend.v1.Sandbox.Processes:input_type -> deep.backend.v1.ProcessesRequest
+	60, // 57: deep.backend.v1.Sandbox.Stats:input_type -> deep.backend.v1.StatsRequest
+	62, // 58: deep.backend.v1.Sandbox.Dial:input_type -> deep.backend.v1.DialRequest
+	71, // 59: deep.backend.v1.Sandbox.Stat:input_type -> deep.backend.v1.StatRequest
+	73, // 60: deep.backend.v1.Sandbox.ReadFile:input_type -> deep.backend.v1.ReadFileRequest
+	75, // 61: deep.backend.v1.Sandbox.WriteFile:input_type -> deep.backend.v1.WriteFileRequest
+	78, // 62: deep.backend.v1.Sandbox.Edit:input_type -> deep.backend.v1.EditRequest
+	81, // 63: deep.backend.v1.Sandbox.List:input_type -> deep.backend.v1.ListDirRequest
+	83, // 64: deep.backend.v1.Sandbox.Glob:input_type -> deep.backend.v1.GlobRequest
+	85, // 65: deep.backend.v1.Sandbox.Grep:input_type -> deep.backend.v1.GrepRequest
+	65, // 66: deep.backend.v1.Sandbox.PutArchive:input_type -> deep.backend.v1.PutArchiveRequest
+	68, // 67: deep.backend.v1.Sandbox.GetArchive:input_type -> deep.backend.v1.GetArchiveRequest
+	88, // 68: deep.backend.v1.Sandbox.Mkdir:input_type -> deep.backend.v1.MkdirRequest
+	90, // 69: deep.backend.v1.Sandbox.Remove:input_type -> deep.backend.v1.RemoveRequest
+	92, // 70: deep.backend.v1.Sandbox.Rename:input_type -> deep.backend.v1.RenameRequest
+	3,  // 71: deep.backend.v1.Backend.Describe:output_type -> deep.backend.v1.DescribeReply
+	7,  // 72: deep.backend.v1.Backend.Configure:output_type -> deep.backend.v1.ConfigureReply
+	9,  // 73: deep.backend.v1.Backend.Check:output_type -> deep.backend.v1.CheckReply
+	14, // 74: deep.backend.v1.Backend.Create:output_type -> deep.backend.v1.CreateReply
+	22, // 75: deep.backend.v1.Backend.Open:output_type -> deep.backend.v1.OpenReply
+	24, // 76: deep.backend.v1.Backend.Inspect:output_type -> deep.backend.v1.InspectReply
+	26, // 77: deep.backend.v1.Backend.List:output_type -> deep.backend.v1.ListReply
+	28, // 78: deep.backend.v1.Backend.Stop:output_type -> deep.backend.v1.StopReply
+	30, // 79: deep.backend.v1.Backend.Destroy:output_type -> deep.backend.v1.DestroyReply
+	32, // 80: deep.backend.v1.Backend.RemoveWorkspace:output_type -> deep.backend.v1.RemoveWorkspaceReply
+	34, // 81: deep.backend.v1.Backend.Shutdown:output_type -> deep.backend.v1.ShutdownReply
+	40, // 82: deep.backend.v1.Sandbox.Exec:output_type -> deep.backend.v1.ExecReply
+	43, // 83: deep.backend.v1.Sandbox.Start:output_type -> deep.backend.v1.StartReply
+	45, // 84: deep.backend.v1.Sandbox.Outcome:output_type -> deep.backend.v1.OutcomeReply
+	47, // 85: deep.backend.v1.Sandbox.ReadOutput:output_type -> deep.backend.v1.ReadOutputReply
+	51, // 86: deep.backend.v1.Sandbox.WriteStdin:output_type -> deep.backend.v1.WriteStdinReply
+	53, // 87: deep.backend.v1.Sandbox.Signal:output_type -> deep.backend.v1.SignalReply
+	45, // 88: deep.backend.v1.Sandbox.Kill:output_type -> deep.backend.v1.OutcomeReply
+	56, // 89: deep.backend.v1.Sandbox.Resize:output_type -> deep.backend.v1.ResizeReply
+	58, // 90: deep.backend.v1.Sandbox.Processes:output_type -> deep.backend.v1.ProcessesReply
+	61, // 91: deep.backend.v1.Sandbox.Stats:output_type -> deep.backend.v1.StatsReply
+	64, // 92: deep.backend.v1.Sandbox.Dial:output_type -> deep.backend.v1.DialReply
+	72, // 93: deep.backend.v1.Sandbox.Stat:output_type -> deep.backend.v1.StatReply
+	74, // 94: deep.backend.v1.Sandbox.ReadFile:output_type -> deep.backend.v1.ReadFileReply
+	77, // 95: deep.backend.v1.Sandbox.WriteFile:output_type -> deep.backend.v1.WriteFileReply
+	80, // 96: deep.backend.v1.Sandbox.Edit:output_type -> deep.backend.v1.EditReply
+	82, // 97: deep.backend.v1.Sandbox.List:output_type -> deep.backend.v1.ListDirReply
+	84, // 98: deep.backend.v1.Sandbox.Glob:output_type -> deep.backend.v1.GlobReply
+	86, // 99: deep.backend.v1.Sandbox.Grep:output_type -> deep.backend.v1.GrepReply
+	67, // 100: deep.backend.v1.Sandbox.PutArchive:output_type -> deep.backend.v1.PutArchiveReply
+	69, // 101: deep.backend.v1.Sandbox.GetArchive:output_type -> deep.backend.v1.GetArchiveReply
+	89, // 102: deep.backend.v1.Sandbox.Mkdir:output_type -> deep.backend.v1.MkdirReply
+	91, // 103: deep.backend.v1.Sandbox.Remove:output_type -> deep.backend.v1.RemoveReply
+	93, // 104: deep.backend.v1.Sandbox.Rename:output_type -> deep.backend.v1.RenameReply
+	71, // [71:105] is the sub-list for method output_type
+	37, // [37:71] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_backend_v1_backend_proto_init() }
@@ -4961,13 +6798,14 @@ func file_core_proto_backend_v1_backend_proto_init() {
 		(*ExecRequest_Cancel)(nil),
 	}
 	file_core_proto_backend_v1_backend_proto_msgTypes[35].OneofWrappers = []any{}
+	file_core_proto_backend_v1_backend_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_backend_v1_backend_proto_rawDesc), len(file_core_proto_backend_v1_backend_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   65,
+			NumMessages:   93,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -552,18 +552,29 @@ var Backend_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Sandbox_Exec_FullMethodName      = "/deep.backend.v1.Sandbox/Exec"
-	Sandbox_Outcome_FullMethodName   = "/deep.backend.v1.Sandbox/Outcome"
-	Sandbox_Stat_FullMethodName      = "/deep.backend.v1.Sandbox/Stat"
-	Sandbox_ReadFile_FullMethodName  = "/deep.backend.v1.Sandbox/ReadFile"
-	Sandbox_WriteFile_FullMethodName = "/deep.backend.v1.Sandbox/WriteFile"
-	Sandbox_Edit_FullMethodName      = "/deep.backend.v1.Sandbox/Edit"
-	Sandbox_List_FullMethodName      = "/deep.backend.v1.Sandbox/List"
-	Sandbox_Glob_FullMethodName      = "/deep.backend.v1.Sandbox/Glob"
-	Sandbox_Grep_FullMethodName      = "/deep.backend.v1.Sandbox/Grep"
-	Sandbox_Mkdir_FullMethodName     = "/deep.backend.v1.Sandbox/Mkdir"
-	Sandbox_Remove_FullMethodName    = "/deep.backend.v1.Sandbox/Remove"
-	Sandbox_Rename_FullMethodName    = "/deep.backend.v1.Sandbox/Rename"
+	Sandbox_Exec_FullMethodName       = "/deep.backend.v1.Sandbox/Exec"
+	Sandbox_Start_FullMethodName      = "/deep.backend.v1.Sandbox/Start"
+	Sandbox_Outcome_FullMethodName    = "/deep.backend.v1.Sandbox/Outcome"
+	Sandbox_ReadOutput_FullMethodName = "/deep.backend.v1.Sandbox/ReadOutput"
+	Sandbox_WriteStdin_FullMethodName = "/deep.backend.v1.Sandbox/WriteStdin"
+	Sandbox_Signal_FullMethodName     = "/deep.backend.v1.Sandbox/Signal"
+	Sandbox_Kill_FullMethodName       = "/deep.backend.v1.Sandbox/Kill"
+	Sandbox_Resize_FullMethodName     = "/deep.backend.v1.Sandbox/Resize"
+	Sandbox_Processes_FullMethodName  = "/deep.backend.v1.Sandbox/Processes"
+	Sandbox_Stats_FullMethodName      = "/deep.backend.v1.Sandbox/Stats"
+	Sandbox_Dial_FullMethodName       = "/deep.backend.v1.Sandbox/Dial"
+	Sandbox_Stat_FullMethodName       = "/deep.backend.v1.Sandbox/Stat"
+	Sandbox_ReadFile_FullMethodName   = "/deep.backend.v1.Sandbox/ReadFile"
+	Sandbox_WriteFile_FullMethodName  = "/deep.backend.v1.Sandbox/WriteFile"
+	Sandbox_Edit_FullMethodName       = "/deep.backend.v1.Sandbox/Edit"
+	Sandbox_List_FullMethodName       = "/deep.backend.v1.Sandbox/List"
+	Sandbox_Glob_FullMethodName       = "/deep.backend.v1.Sandbox/Glob"
+	Sandbox_Grep_FullMethodName       = "/deep.backend.v1.Sandbox/Grep"
+	Sandbox_PutArchive_FullMethodName = "/deep.backend.v1.Sandbox/PutArchive"
+	Sandbox_GetArchive_FullMethodName = "/deep.backend.v1.Sandbox/GetArchive"
+	Sandbox_Mkdir_FullMethodName      = "/deep.backend.v1.Sandbox/Mkdir"
+	Sandbox_Remove_FullMethodName     = "/deep.backend.v1.Sandbox/Remove"
+	Sandbox_Rename_FullMethodName     = "/deep.backend.v1.Sandbox/Rename"
 )
 
 // SandboxClient is the client API for Sandbox service.
@@ -577,8 +588,31 @@ type SandboxClient interface {
 	// and, last, exit; then it ends the stream with status OK. A stream that ends
 	// otherwise carries the reason in its status. A broken stream is a cancel.
 	Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecRequest, ExecReply], error)
+	// Start runs a command in the background, bound to no connection.
+	Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartReply, error)
 	// Outcome tells what became of an exec.
 	Outcome(ctx context.Context, in *OutcomeRequest, opts ...grpc.CallOption) (*OutcomeReply, error)
+	// ReadOutput streams kept output: first where it begins, then data. A stream
+	// that ends with OK is complete.
+	ReadOutput(ctx context.Context, in *ReadOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadOutputReply], error)
+	// WriteStdin gives input to an exec: first `start`, then data. What was sent
+	// before the stream broke may have been taken.
+	WriteStdin(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[WriteStdinRequest, WriteStdinReply], error)
+	// Signal sends a signal to an exec.
+	Signal(ctx context.Context, in *SignalRequest, opts ...grpc.CallOption) (*SignalReply, error)
+	// Kill ends an exec and everything it started.
+	Kill(ctx context.Context, in *KillRequest, opts ...grpc.CallOption) (*OutcomeReply, error)
+	// Resize changes the size of an exec's terminal.
+	Resize(ctx context.Context, in *ResizeRequest, opts ...grpc.CallOption) (*ResizeReply, error)
+	// Processes lists what runs.
+	Processes(ctx context.Context, in *ProcessesRequest, opts ...grpc.CallOption) (*ProcessesReply, error)
+	// Stats tells what the sandbox uses.
+	Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (*StatsReply, error)
+	// Dial connects to a port inside. The first message from the caller is
+	// `start`; once there is a connection the sandbox sends `connected`. Then both
+	// send data and, at the end of each direction, `end`. When both have ended, or
+	// the connection broke, the sandbox ends the stream.
+	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, DialReply], error)
 	// Stat describes a path.
 	Stat(ctx context.Context, in *StatRequest, opts ...grpc.CallOption) (*StatReply, error)
 	// ReadFile streams a byte range: first the file's description, then data. A
@@ -595,6 +629,12 @@ type SandboxClient interface {
 	Glob(ctx context.Context, in *GlobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GlobReply], error)
 	// Grep finds lines. Replies add up.
 	Grep(ctx context.Context, in *GrepRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GrepReply], error)
+	// PutArchive unpacks a tar stream: first `start`, then data, then `commit`. A
+	// stream that ends without commit is an error; what was unpacked stays.
+	PutArchive(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutArchiveRequest, PutArchiveReply], error)
+	// GetArchive packs a file or directory as tar. A stream that ends with OK is
+	// complete.
+	GetArchive(ctx context.Context, in *GetArchiveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetArchiveReply], error)
 	// Mkdir makes a directory and its parents.
 	Mkdir(ctx context.Context, in *MkdirRequest, opts ...grpc.CallOption) (*MkdirReply, error)
 	// Remove removes a file or a tree.
@@ -624,6 +664,16 @@ func (c *sandboxClient) Exec(ctx context.Context, opts ...grpc.CallOption) (grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Sandbox_ExecClient = grpc.BidiStreamingClient[ExecRequest, ExecReply]
 
+func (c *sandboxClient) Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartReply)
+	err := c.cc.Invoke(ctx, Sandbox_Start_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sandboxClient) Outcome(ctx context.Context, in *OutcomeRequest, opts ...grpc.CallOption) (*OutcomeReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(OutcomeReply)
@@ -633,6 +683,101 @@ func (c *sandboxClient) Outcome(ctx context.Context, in *OutcomeRequest, opts ..
 	}
 	return out, nil
 }
+
+func (c *sandboxClient) ReadOutput(ctx context.Context, in *ReadOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadOutputReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[1], Sandbox_ReadOutput_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadOutputRequest, ReadOutputReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_ReadOutputClient = grpc.ServerStreamingClient[ReadOutputReply]
+
+func (c *sandboxClient) WriteStdin(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[WriteStdinRequest, WriteStdinReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[2], Sandbox_WriteStdin_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WriteStdinRequest, WriteStdinReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_WriteStdinClient = grpc.ClientStreamingClient[WriteStdinRequest, WriteStdinReply]
+
+func (c *sandboxClient) Signal(ctx context.Context, in *SignalRequest, opts ...grpc.CallOption) (*SignalReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignalReply)
+	err := c.cc.Invoke(ctx, Sandbox_Signal_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxClient) Kill(ctx context.Context, in *KillRequest, opts ...grpc.CallOption) (*OutcomeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OutcomeReply)
+	err := c.cc.Invoke(ctx, Sandbox_Kill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxClient) Resize(ctx context.Context, in *ResizeRequest, opts ...grpc.CallOption) (*ResizeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResizeReply)
+	err := c.cc.Invoke(ctx, Sandbox_Resize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxClient) Processes(ctx context.Context, in *ProcessesRequest, opts ...grpc.CallOption) (*ProcessesReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProcessesReply)
+	err := c.cc.Invoke(ctx, Sandbox_Processes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxClient) Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (*StatsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StatsReply)
+	err := c.cc.Invoke(ctx, Sandbox_Stats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxClient) Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, DialReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[3], Sandbox_Dial_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DialRequest, DialReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_DialClient = grpc.BidiStreamingClient[DialRequest, DialReply]
 
 func (c *sandboxClient) Stat(ctx context.Context, in *StatRequest, opts ...grpc.CallOption) (*StatReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -646,7 +791,7 @@ func (c *sandboxClient) Stat(ctx context.Context, in *StatRequest, opts ...grpc.
 
 func (c *sandboxClient) ReadFile(ctx context.Context, in *ReadFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadFileReply], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[1], Sandbox_ReadFile_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[4], Sandbox_ReadFile_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -665,7 +810,7 @@ type Sandbox_ReadFileClient = grpc.ServerStreamingClient[ReadFileReply]
 
 func (c *sandboxClient) WriteFile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[WriteFileRequest, WriteFileReply], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[2], Sandbox_WriteFile_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[5], Sandbox_WriteFile_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -698,7 +843,7 @@ func (c *sandboxClient) List(ctx context.Context, in *ListDirRequest, opts ...gr
 
 func (c *sandboxClient) Glob(ctx context.Context, in *GlobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GlobReply], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[3], Sandbox_Glob_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[6], Sandbox_Glob_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -717,7 +862,7 @@ type Sandbox_GlobClient = grpc.ServerStreamingClient[GlobReply]
 
 func (c *sandboxClient) Grep(ctx context.Context, in *GrepRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GrepReply], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[4], Sandbox_Grep_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[7], Sandbox_Grep_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -733,6 +878,38 @@ func (c *sandboxClient) Grep(ctx context.Context, in *GrepRequest, opts ...grpc.
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Sandbox_GrepClient = grpc.ServerStreamingClient[GrepReply]
+
+func (c *sandboxClient) PutArchive(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutArchiveRequest, PutArchiveReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[8], Sandbox_PutArchive_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PutArchiveRequest, PutArchiveReply]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_PutArchiveClient = grpc.ClientStreamingClient[PutArchiveRequest, PutArchiveReply]
+
+func (c *sandboxClient) GetArchive(ctx context.Context, in *GetArchiveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetArchiveReply], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Sandbox_ServiceDesc.Streams[9], Sandbox_GetArchive_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetArchiveRequest, GetArchiveReply]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_GetArchiveClient = grpc.ServerStreamingClient[GetArchiveReply]
 
 func (c *sandboxClient) Mkdir(ctx context.Context, in *MkdirRequest, opts ...grpc.CallOption) (*MkdirReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -775,8 +952,31 @@ type SandboxServer interface {
 	// and, last, exit; then it ends the stream with status OK. A stream that ends
 	// otherwise carries the reason in its status. A broken stream is a cancel.
 	Exec(grpc.BidiStreamingServer[ExecRequest, ExecReply]) error
+	// Start runs a command in the background, bound to no connection.
+	Start(context.Context, *StartRequest) (*StartReply, error)
 	// Outcome tells what became of an exec.
 	Outcome(context.Context, *OutcomeRequest) (*OutcomeReply, error)
+	// ReadOutput streams kept output: first where it begins, then data. A stream
+	// that ends with OK is complete.
+	ReadOutput(*ReadOutputRequest, grpc.ServerStreamingServer[ReadOutputReply]) error
+	// WriteStdin gives input to an exec: first `start`, then data. What was sent
+	// before the stream broke may have been taken.
+	WriteStdin(grpc.ClientStreamingServer[WriteStdinRequest, WriteStdinReply]) error
+	// Signal sends a signal to an exec.
+	Signal(context.Context, *SignalRequest) (*SignalReply, error)
+	// Kill ends an exec and everything it started.
+	Kill(context.Context, *KillRequest) (*OutcomeReply, error)
+	// Resize changes the size of an exec's terminal.
+	Resize(context.Context, *ResizeRequest) (*ResizeReply, error)
+	// Processes lists what runs.
+	Processes(context.Context, *ProcessesRequest) (*ProcessesReply, error)
+	// Stats tells what the sandbox uses.
+	Stats(context.Context, *StatsRequest) (*StatsReply, error)
+	// Dial connects to a port inside. The first message from the caller is
+	// `start`; once there is a connection the sandbox sends `connected`. Then both
+	// send data and, at the end of each direction, `end`. When both have ended, or
+	// the connection broke, the sandbox ends the stream.
+	Dial(grpc.BidiStreamingServer[DialRequest, DialReply]) error
 	// Stat describes a path.
 	Stat(context.Context, *StatRequest) (*StatReply, error)
 	// ReadFile streams a byte range: first the file's description, then data. A
@@ -793,6 +993,12 @@ type SandboxServer interface {
 	Glob(*GlobRequest, grpc.ServerStreamingServer[GlobReply]) error
 	// Grep finds lines. Replies add up.
 	Grep(*GrepRequest, grpc.ServerStreamingServer[GrepReply]) error
+	// PutArchive unpacks a tar stream: first `start`, then data, then `commit`. A
+	// stream that ends without commit is an error; what was unpacked stays.
+	PutArchive(grpc.ClientStreamingServer[PutArchiveRequest, PutArchiveReply]) error
+	// GetArchive packs a file or directory as tar. A stream that ends with OK is
+	// complete.
+	GetArchive(*GetArchiveRequest, grpc.ServerStreamingServer[GetArchiveReply]) error
 	// Mkdir makes a directory and its parents.
 	Mkdir(context.Context, *MkdirRequest) (*MkdirReply, error)
 	// Remove removes a file or a tree.
@@ -812,8 +1018,35 @@ type UnimplementedSandboxServer struct{}
 func (UnimplementedSandboxServer) Exec(grpc.BidiStreamingServer[ExecRequest, ExecReply]) error {
 	return status.Error(codes.Unimplemented, "method Exec not implemented")
 }
+func (UnimplementedSandboxServer) Start(context.Context, *StartRequest) (*StartReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Start not implemented")
+}
 func (UnimplementedSandboxServer) Outcome(context.Context, *OutcomeRequest) (*OutcomeReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Outcome not implemented")
+}
+func (UnimplementedSandboxServer) ReadOutput(*ReadOutputRequest, grpc.ServerStreamingServer[ReadOutputReply]) error {
+	return status.Error(codes.Unimplemented, "method ReadOutput not implemented")
+}
+func (UnimplementedSandboxServer) WriteStdin(grpc.ClientStreamingServer[WriteStdinRequest, WriteStdinReply]) error {
+	return status.Error(codes.Unimplemented, "method WriteStdin not implemented")
+}
+func (UnimplementedSandboxServer) Signal(context.Context, *SignalRequest) (*SignalReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Signal not implemented")
+}
+func (UnimplementedSandboxServer) Kill(context.Context, *KillRequest) (*OutcomeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Kill not implemented")
+}
+func (UnimplementedSandboxServer) Resize(context.Context, *ResizeRequest) (*ResizeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resize not implemented")
+}
+func (UnimplementedSandboxServer) Processes(context.Context, *ProcessesRequest) (*ProcessesReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Processes not implemented")
+}
+func (UnimplementedSandboxServer) Stats(context.Context, *StatsRequest) (*StatsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Stats not implemented")
+}
+func (UnimplementedSandboxServer) Dial(grpc.BidiStreamingServer[DialRequest, DialReply]) error {
+	return status.Error(codes.Unimplemented, "method Dial not implemented")
 }
 func (UnimplementedSandboxServer) Stat(context.Context, *StatRequest) (*StatReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stat not implemented")
@@ -835,6 +1068,12 @@ func (UnimplementedSandboxServer) Glob(*GlobRequest, grpc.ServerStreamingServer[
 }
 func (UnimplementedSandboxServer) Grep(*GrepRequest, grpc.ServerStreamingServer[GrepReply]) error {
 	return status.Error(codes.Unimplemented, "method Grep not implemented")
+}
+func (UnimplementedSandboxServer) PutArchive(grpc.ClientStreamingServer[PutArchiveRequest, PutArchiveReply]) error {
+	return status.Error(codes.Unimplemented, "method PutArchive not implemented")
+}
+func (UnimplementedSandboxServer) GetArchive(*GetArchiveRequest, grpc.ServerStreamingServer[GetArchiveReply]) error {
+	return status.Error(codes.Unimplemented, "method GetArchive not implemented")
 }
 func (UnimplementedSandboxServer) Mkdir(context.Context, *MkdirRequest) (*MkdirReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Mkdir not implemented")
@@ -873,6 +1112,24 @@ func _Sandbox_Exec_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Sandbox_ExecServer = grpc.BidiStreamingServer[ExecRequest, ExecReply]
 
+func _Sandbox_Start_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServer).Start(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sandbox_Start_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServer).Start(ctx, req.(*StartRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Sandbox_Outcome_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(OutcomeRequest)
 	if err := dec(in); err != nil {
@@ -890,6 +1147,121 @@ func _Sandbox_Outcome_Handler(srv interface{}, ctx context.Context, dec func(int
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _Sandbox_ReadOutput_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadOutputRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SandboxServer).ReadOutput(m, &grpc.GenericServerStream[ReadOutputRequest, ReadOutputReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_ReadOutputServer = grpc.ServerStreamingServer[ReadOutputReply]
+
+func _Sandbox_WriteStdin_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SandboxServer).WriteStdin(&grpc.GenericServerStream[WriteStdinRequest, WriteStdinReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_WriteStdinServer = grpc.ClientStreamingServer[WriteStdinRequest, WriteStdinReply]
+
+func _Sandbox_Signal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServer).Signal(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sandbox_Signal_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServer).Signal(ctx, req.(*SignalRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sandbox_Kill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServer).Kill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sandbox_Kill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServer).Kill(ctx, req.(*KillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sandbox_Resize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServer).Resize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sandbox_Resize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServer).Resize(ctx, req.(*ResizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sandbox_Processes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProcessesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServer).Processes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sandbox_Processes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServer).Processes(ctx, req.(*ProcessesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sandbox_Stats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServer).Stats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sandbox_Stats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServer).Stats(ctx, req.(*StatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sandbox_Dial_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SandboxServer).Dial(&grpc.GenericServerStream[DialRequest, DialReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_DialServer = grpc.BidiStreamingServer[DialRequest, DialReply]
 
 func _Sandbox_Stat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatRequest)
@@ -985,6 +1357,24 @@ func _Sandbox_Grep_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Sandbox_GrepServer = grpc.ServerStreamingServer[GrepReply]
 
+func _Sandbox_PutArchive_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SandboxServer).PutArchive(&grpc.GenericServerStream[PutArchiveRequest, PutArchiveReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_PutArchiveServer = grpc.ClientStreamingServer[PutArchiveRequest, PutArchiveReply]
+
+func _Sandbox_GetArchive_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetArchiveRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SandboxServer).GetArchive(m, &grpc.GenericServerStream[GetArchiveRequest, GetArchiveReply]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Sandbox_GetArchiveServer = grpc.ServerStreamingServer[GetArchiveReply]
+
 func _Sandbox_Mkdir_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(MkdirRequest)
 	if err := dec(in); err != nil {
@@ -1047,8 +1437,32 @@ var Sandbox_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*SandboxServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "Start",
+			Handler:    _Sandbox_Start_Handler,
+		},
+		{
 			MethodName: "Outcome",
 			Handler:    _Sandbox_Outcome_Handler,
+		},
+		{
+			MethodName: "Signal",
+			Handler:    _Sandbox_Signal_Handler,
+		},
+		{
+			MethodName: "Kill",
+			Handler:    _Sandbox_Kill_Handler,
+		},
+		{
+			MethodName: "Resize",
+			Handler:    _Sandbox_Resize_Handler,
+		},
+		{
+			MethodName: "Processes",
+			Handler:    _Sandbox_Processes_Handler,
+		},
+		{
+			MethodName: "Stats",
+			Handler:    _Sandbox_Stats_Handler,
 		},
 		{
 			MethodName: "Stat",
@@ -1083,6 +1497,22 @@ var Sandbox_ServiceDesc = grpc.ServiceDesc{
 			ClientStreams: true,
 		},
 		{
+			StreamName:    "ReadOutput",
+			Handler:       _Sandbox_ReadOutput_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WriteStdin",
+			Handler:       _Sandbox_WriteStdin_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Dial",
+			Handler:       _Sandbox_Dial_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
 			StreamName:    "ReadFile",
 			Handler:       _Sandbox_ReadFile_Handler,
 			ServerStreams: true,
@@ -1100,6 +1530,16 @@ var Sandbox_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Grep",
 			Handler:       _Sandbox_Grep_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "PutArchive",
+			Handler:       _Sandbox_PutArchive_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetArchive",
+			Handler:       _Sandbox_GetArchive_Handler,
 			ServerStreams: true,
 		},
 	},

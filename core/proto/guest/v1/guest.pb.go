@@ -48,7 +48,9 @@ type SetupRequest struct {
 	// Timeout of a command that names none, in nanoseconds.
 	DefaultTimeoutNs int64 `protobuf:"varint,9,opt,name=default_timeout_ns,json=defaultTimeoutNs,proto3" json:"default_timeout_ns,omitempty"`
 	// What each result lists as degraded.
-	Degraded      []string `protobuf:"bytes,10,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	Degraded []string `protobuf:"bytes,10,rep,name=degraded,proto3" json:"degraded,omitempty"`
+	// Bytes of output to keep, of all execs together; 0 the default.
+	KeptOutput    int64 `protobuf:"varint,11,opt,name=kept_output,json=keptOutput,proto3" json:"kept_output,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,6 +153,13 @@ func (x *SetupRequest) GetDegraded() []string {
 		return x.Degraded
 	}
 	return nil
+}
+
+func (x *SetupRequest) GetKeptOutput() int64 {
+	if x != nil {
+		return x.KeptOutput
+	}
+	return 0
 }
 
 // InfoRequest asks what was settled.
@@ -259,7 +268,7 @@ var File_core_proto_guest_v1_guest_proto protoreflect.FileDescriptor
 
 const file_core_proto_guest_v1_guest_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcore/proto/guest/v1/guest.proto\x12\rdeep.guest.v1\"\xb6\x02\n" +
+	"\x1fcore/proto/guest/v1/guest.proto\x12\rdeep.guest.v1\"\xd7\x02\n" +
 	"\fSetupRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1c\n" +
@@ -272,7 +281,9 @@ const file_core_proto_guest_v1_guest_proto_rawDesc = "" +
 	"\x0fmax_lifetime_ns\x18\b \x01(\x03R\rmaxLifetimeNs\x12,\n" +
 	"\x12default_timeout_ns\x18\t \x01(\x03R\x10defaultTimeoutNs\x12\x1a\n" +
 	"\bdegraded\x18\n" +
-	" \x03(\tR\bdegraded\"\r\n" +
+	" \x03(\tR\bdegraded\x12\x1f\n" +
+	"\vkept_output\x18\v \x01(\x03R\n" +
+	"keptOutput\"\r\n" +
 	"\vInfoRequest\"q\n" +
 	"\n" +
 	"SetupReply\x121\n" +

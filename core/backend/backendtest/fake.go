@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -315,7 +316,7 @@ type machine struct {
 }
 
 func newMachine(id string, spec backend.Spec, workspace *node) *machine {
-	m := &machine{id: id, spec: spec, created: time.Now(), files: newTree(spec.Workspace.Path, workspace), execs: map[string]*backend.ExecResult{}}
+	m := &machine{id: id, spec: spec, created: time.Now(), files: newTree(spec.Workspace.Path, workspace, cmp.Or(spec.Memory, backend.DefaultMemory)/8), execs: map[string]*backend.ExecResult{}}
 	m.alive, m.end = context.WithCancel(context.Background())
 	return m
 }

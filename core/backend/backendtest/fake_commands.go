@@ -126,7 +126,8 @@ func init() {
 				return &node{typ: backend.TypeRegular, mode: 0o644}
 			})
 		},
-		"chmod": chmod,
+		"chmod":    chmod,
+		"truncate": truncate,
 	}
 }
 

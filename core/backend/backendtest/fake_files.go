@@ -40,7 +40,7 @@ func (s *fakeSandbox) Stat(ctx context.Context, req *backend.StatRequest) (*back
 		case !readable(at.node):
 			return nil, fault(backend.ErrPermission, op, req.Path, "")
 		}
-		info.SHA256 = sum(at.node.data)
+		info.SHA256 = sum(at.node.content())
 	}
 	return &info, nil
 }
@@ -60,18 +60,19 @@ func (s *fakeSandbox) ReadFile(ctx context.Context, req *backend.ReadFileRequest
 	if err != nil {
 		return nil, err
 	}
-	data := at.node.data
-	data = data[min(req.Offset, int64(len(data))):]
+	offset := min(req.Offset, at.node.size())
+	length := at.node.size() - offset
 	if req.Length > 0 {
-		data = data[:min(req.Length, int64(len(data)))]
+		length = min(req.Length, length)
 	}
-	return &backend.File{Info: describe(at.node, req.Path), ReadCloser: &openFile{ctx: ctx, data: bytes.NewReader(data)}}, nil
+	data := io.NewSectionReader(sparse{at.node.data}, offset, length)
+	return &backend.File{Info: describe(at.node, req.Path), ReadCloser: &openFile{ctx: ctx, data: data}}, nil
 }
 
 // openFile reads the content a file had when it was opened.
 type openFile struct {
 	ctx    context.Context
-	data   *bytes.Reader
+	data   io.Reader
 	closed bool
 }
 
@@ -103,6 +104,9 @@ func (s *fakeSandbox) WriteFile(ctx context.Context, req *backend.WriteFileReque
 	if mode&^0o777 != 0 {
 		return nil, fault(backend.ErrInvalid, op, req.Path, "mode %#o holds more than permission bits", mode)
 	}
+	if req.IfAbsent && req.IfSHA256 != "" {
+		return nil, fault(backend.ErrInvalid, op, req.Path, "two conditions that exclude each other")
+	}
 	var content []byte
 	if req.Content != nil {
 		var err error
@@ -115,11 +119,40 @@ func (s *fakeSandbox) WriteFile(ctx context.Context, req *backend.WriteFileReque
 	}
 	s.files.mu.Lock()
 	defer s.files.mu.Unlock()
+	old, err := s.files.target(op, s.files.workspace, req.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := holds(op, req, old); err != nil {
+		return nil, err
+	}
+	appended := req.Append && old != nil
+	if appended {
+		content = slices.Concat(old.content(), content)
+	}
 	created, err := s.files.write(op, s.files.workspace, req.Path, content, mode, true)
 	if err != nil {
 		return nil, err
 	}
-	return &backend.WriteFileReply{Size: int64(len(content)), SHA256: sum(content), Created: created}, nil
+	reply := &backend.WriteFileReply{Size: int64(len(content)), Created: created}
+	if !appended {
+		reply.SHA256 = sum(content)
+	}
+	return reply, nil
+}
+
+// holds reports whether the condition of a write does for what is there, nil for
+// nothing.
+func holds(op string, req *backend.WriteFileRequest, old *node) error {
+	switch {
+	case req.IfAbsent && old != nil:
+		return fault(backend.ErrConflict, op, req.Path, "there is such a file")
+	case req.IfSHA256 != "" && old == nil:
+		return fault(backend.ErrConflict, op, req.Path, "there is no such file")
+	case req.IfSHA256 != "" && req.IfSHA256 != sum(old.content()):
+		return fault(backend.ErrConflict, op, req.Path, "the file has changed")
+	}
+	return nil
 }
 
 // Edit implements backend.Sandbox.
@@ -128,35 +161,43 @@ func (s *fakeSandbox) Edit(ctx context.Context, req *backend.EditRequest) (*back
 	if err := s.begin(ctx, op); err != nil {
 		return nil, err
 	}
-	if len(req.Old) == 0 || bytes.Equal(req.Old, req.New) {
-		return nil, fault(backend.ErrInvalid, op, req.Path, "nothing to replace")
+	edits := append([]backend.Replacement{{Old: req.Old, New: req.New, All: req.All}}, req.Then...)
+	for i, e := range edits {
+		if len(e.Old) == 0 || bytes.Equal(e.Old, e.New) {
+			return nil, fault(backend.ErrInvalid, op, req.Path, "replacement %d of %d: nothing to replace", i+1, len(edits))
+		}
 	}
 	s.files.mu.Lock()
 	defer s.files.mu.Unlock()
 	at, err := s.files.regular(op, s.files.workspace, req.Path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	old := at.node.data
-	if req.IfSHA256 != "" && req.IfSHA256 != sum(old) {
+	case at.node.size() > backend.MaxEditSize:
+		return nil, fault(backend.ErrTooLarge, op, req.Path, "above %d bytes", backend.MaxEditSize)
+	case req.IfSHA256 != "" && req.IfSHA256 != sum(at.node.content()):
 		return nil, fault(backend.ErrConflict, op, req.Path, "the file has changed")
 	}
-	n := bytes.Count(old, req.Old)
-	switch {
-	case len(old) > backend.MaxEditSize:
-		return nil, fault(backend.ErrTooLarge, op, req.Path, "above %d bytes", backend.MaxEditSize)
-	case n == 0:
-		return nil, fault(backend.ErrNotFound, op, req.Path, "the text is not in the file")
-	case n > 1 && !req.All:
-		e := fault(backend.ErrConflict, op, req.Path, "the text is there %d times", n)
-		e.Count = n
-		return nil, e
+	data := at.node.content()
+	reply := &backend.EditReply{}
+	for i, e := range edits {
+		n := bytes.Count(data, e.Old)
+		switch {
+		case n == 0:
+			return nil, fault(backend.ErrNotFound, op, req.Path, "replacement %d of %d: the text is not in the file", i+1, len(edits))
+		case n > 1 && !e.All:
+			err := fault(backend.ErrConflict, op, req.Path, "replacement %d of %d: the text is there %d times", i+1, len(edits), n)
+			err.Count = n
+			return nil, err
+		}
+		data = bytes.ReplaceAll(data, e.Old, e.New)
+		reply.Replaced += n
 	}
-	data := bytes.ReplaceAll(old, req.Old, req.New)
 	if _, err := s.files.write(op, s.files.workspace, req.Path, data, 0, false); err != nil {
 		return nil, err
 	}
-	return &backend.EditReply{Replaced: n, Size: int64(len(data)), SHA256: sum(data)}, nil
+	reply.Size, reply.SHA256 = int64(len(data)), sum(data)
+	return reply, nil
 }
 
 // directory returns the directory at p, the workspace if empty.

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"bytes"
+	"errors"
 	"path"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type tree struct {
 	root      *node
 	workspace string
 	clock     time.Time
+	room      int64 // bytes that a file in /tmp may have
 }
 
 // node is one file. Data of a regular file is never changed in place: who has it
@@ -26,6 +28,7 @@ type node struct {
 	mode     uint32
 	mtime    time.Time
 	data     []byte
+	hole     int64 // zeros after data
 	target   string
 	children map[string]*node
 	system   bool // belongs to root
@@ -35,8 +38,8 @@ func newDir(mode uint32) *node {
 	return &node{typ: backend.TypeDirectory, mode: mode, mtime: time.Now(), children: map[string]*node{}}
 }
 
-func newTree(workspace string, at *node) *tree {
-	t := &tree{root: newDir(0o755), workspace: path.Clean(workspace)}
+func newTree(workspace string, at *node, room int64) *tree {
+	t := &tree{root: newDir(0o755), workspace: path.Clean(workspace), room: room}
 	t.root.system = true
 	for _, dir := range []string{"/bin", "/dev", "/etc", "/tmp", path.Dir(t.workspace)} {
 		t.makeDirs(dir, 0o755, true)
@@ -235,11 +238,33 @@ func (t *tree) regular(op, dir, p string) (place, error) {
 	return at, nil
 }
 
+// target returns the file that a write to p would replace, nil if there is none,
+// or why it may not.
+func (t *tree) target(op, dir, p string) (*node, error) {
+	at, err := t.find(op, dir, p, true, false)
+	switch {
+	case errors.Is(err, backend.ErrNotFound):
+		return nil, nil // its directory is yet to be made
+	case err != nil || at.node == nil:
+		return nil, err
+	case at.node.typ == backend.TypeDirectory:
+		return nil, fault(backend.ErrIsDirectory, op, p, "")
+	case at.node.typ != backend.TypeRegular:
+		return nil, fault(backend.ErrInvalid, op, p, "a %s is not replaced", at.node.typ)
+	case !writable(at.node):
+		return nil, fault(backend.ErrPermission, op, p, "")
+	}
+	return at.node, nil
+}
+
 // write replaces or makes a regular file and keeps the mode of one it replaces.
 func (t *tree) write(op, dir, p string, data []byte, mode uint32, parents bool) (created bool, err error) {
 	at, err := t.find(op, dir, p, true, parents)
 	if err != nil {
 		return false, err
+	}
+	if strings.HasPrefix(at.full, "/tmp/") && int64(len(data)) > t.room {
+		return false, fault(backend.ErrNoSpace, op, p, "")
 	}
 	n := &node{typ: backend.TypeRegular, mode: mode, mtime: t.now(), data: bytes.Clone(data)}
 	if old := at.node; old != nil {
@@ -254,9 +279,32 @@ func (t *tree) write(op, dir, p string, data []byte, mode uint32, parents bool) 
 	return at.node == nil, t.put(op, p, at, n)
 }
 
+// size of a file's content.
+func (n *node) size() int64 { return int64(len(n.data)) + n.hole }
+
+// content of a file, with its hole filled.
+func (n *node) content() []byte {
+	if n.hole == 0 {
+		return n.data
+	}
+	return append(bytes.Clone(n.data), make([]byte, n.hole)...)
+}
+
+// sparse reads data, then zeros without end.
+type sparse struct{ data []byte }
+
+// ReadAt implements io.ReaderAt.
+func (s sparse) ReadAt(p []byte, offset int64) (int, error) {
+	clear(p)
+	if offset < int64(len(s.data)) {
+		copy(p, s.data[offset:])
+	}
+	return len(p), nil
+}
+
 // describe returns what is known of a node; path is as the caller is to see it.
 func describe(n *node, p string) backend.FileInfo {
 	return backend.FileInfo{
-		Path: p, Type: n.typ, Size: int64(len(n.data)), Mode: n.mode, ModTime: n.mtime, Target: n.target,
+		Path: p, Type: n.typ, Size: n.size(), Mode: n.mode, ModTime: n.mtime, Target: n.target,
 	}
 }

@@ -16,7 +16,6 @@ const destroyTime = 30 * time.Second
 // sandbox is a handle that outlives the plugin's process: each call goes to the
 // one there is, which connects to the sandbox when it has not yet.
 type sandbox struct {
-	backend.Unsupported
 	plugin *Plugin
 	info   backend.SandboxInfo
 	// created, not opened: Close destroys an ephemeral one.
@@ -42,6 +41,17 @@ func on[T any](ctx context.Context, s *sandbox, fn func(backend.Sandbox) (T, err
 	return v, i.explain(ctx, err)
 }
 
+// onStream is on for what goes on after fn has returned, and may yet break.
+func onStream[T any](ctx context.Context, s *sandbox, fn func(*instance, backend.Sandbox) (T, error)) (T, error) {
+	i, err := s.plugin.acquire(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	v, err := fn(i, wire.NewSandbox(i.cc, s.info, func() error { return nil }))
+	return v, i.explain(ctx, err)
+}
+
 // Exec implements backend.Sandbox.
 func (s *sandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
 	return on(ctx, s, func(sb backend.Sandbox) (*backend.ExecResult, error) { return sb.Exec(ctx, req) })
@@ -52,6 +62,81 @@ func (s *sandbox) Outcome(ctx context.Context, req *backend.OutcomeRequest) (*ba
 	return on(ctx, s, func(sb backend.Sandbox) (*backend.OutcomeReply, error) { return sb.Outcome(ctx, req) })
 }
 
+// Start implements backend.Sandbox.
+func (s *sandbox) Start(ctx context.Context, req *backend.ExecRequest) (*backend.StartReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.StartReply, error) { return sb.Start(ctx, req) })
+}
+
+// ReadOutput implements backend.Sandbox.
+func (s *sandbox) ReadOutput(ctx context.Context, req *backend.ReadOutputRequest) (*backend.Output, error) {
+	return onStream(ctx, s, func(i *instance, sb backend.Sandbox) (*backend.Output, error) {
+		out, err := sb.ReadOutput(ctx, req)
+		if err == nil {
+			out.ReadCloser = &explainedReader{ReadCloser: out.ReadCloser, ctx: ctx, instance: i}
+		}
+		return out, err
+	})
+}
+
+// WriteStdin implements backend.Sandbox.
+func (s *sandbox) WriteStdin(ctx context.Context, req *backend.WriteStdinRequest) (*backend.WriteStdinReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.WriteStdinReply, error) { return sb.WriteStdin(ctx, req) })
+}
+
+// Signal implements backend.Sandbox.
+func (s *sandbox) Signal(ctx context.Context, req *backend.SignalRequest) error {
+	_, err := on(ctx, s, func(sb backend.Sandbox) (struct{}, error) { return struct{}{}, sb.Signal(ctx, req) })
+	return err
+}
+
+// Kill implements backend.Sandbox.
+func (s *sandbox) Kill(ctx context.Context, req *backend.KillRequest) (*backend.OutcomeReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.OutcomeReply, error) { return sb.Kill(ctx, req) })
+}
+
+// Resize implements backend.Sandbox.
+func (s *sandbox) Resize(ctx context.Context, req *backend.ResizeRequest) error {
+	_, err := on(ctx, s, func(sb backend.Sandbox) (struct{}, error) { return struct{}{}, sb.Resize(ctx, req) })
+	return err
+}
+
+// Processes implements backend.Sandbox.
+func (s *sandbox) Processes(ctx context.Context, req *backend.ProcessesRequest) (*backend.ProcessesReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.ProcessesReply, error) { return sb.Processes(ctx, req) })
+}
+
+// Stats implements backend.Sandbox.
+func (s *sandbox) Stats(ctx context.Context, req *backend.StatsRequest) (*backend.Stats, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.Stats, error) { return sb.Stats(ctx, req) })
+}
+
+// Dial implements backend.Sandbox.
+func (s *sandbox) Dial(ctx context.Context, req *backend.DialRequest) (backend.Conn, error) {
+	return onStream(ctx, s, func(i *instance, sb backend.Sandbox) (backend.Conn, error) {
+		conn, err := sb.Dial(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		return &explainedConn{Conn: conn, ctx: ctx, instance: i}, nil
+	})
+}
+
+// PutArchive implements backend.Sandbox.
+func (s *sandbox) PutArchive(ctx context.Context, req *backend.PutArchiveRequest) (*backend.PutArchiveReply, error) {
+	return on(ctx, s, func(sb backend.Sandbox) (*backend.PutArchiveReply, error) { return sb.PutArchive(ctx, req) })
+}
+
+// GetArchive implements backend.Sandbox.
+func (s *sandbox) GetArchive(ctx context.Context, req *backend.GetArchiveRequest) (io.ReadCloser, error) {
+	return onStream(ctx, s, func(i *instance, sb backend.Sandbox) (io.ReadCloser, error) {
+		r, err := sb.GetArchive(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		return &explainedReader{ReadCloser: r, ctx: ctx, instance: i}, nil
+	})
+}
+
 // Stat implements backend.Sandbox.
 func (s *sandbox) Stat(ctx context.Context, req *backend.StatRequest) (*backend.FileInfo, error) {
 	return on(ctx, s, func(sb backend.Sandbox) (*backend.FileInfo, error) { return sb.Stat(ctx, req) })
@@ -59,31 +144,13 @@ func (s *sandbox) Stat(ctx context.Context, req *backend.StatRequest) (*backend.
 
 // ReadFile implements backend.Sandbox.
 func (s *sandbox) ReadFile(ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error) {
-	i, err := s.plugin.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	f, err := wire.NewSandbox(i.cc, s.info, func() error { return nil }).ReadFile(ctx, req)
-	if err != nil {
-		return nil, i.explain(ctx, err)
-	}
-	f.ReadCloser = &explainedReader{ReadCloser: f.ReadCloser, ctx: ctx, instance: i}
-	return f, nil
-}
-
-// explainedReader tells of a crash in the middle of a file.
-type explainedReader struct {
-	io.ReadCloser
-	ctx      context.Context
-	instance *instance
-}
-
-func (r *explainedReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader returns it bare
-		return n, err
-	}
-	return n, r.instance.explain(r.ctx, err)
+	return onStream(ctx, s, func(i *instance, sb backend.Sandbox) (*backend.File, error) {
+		f, err := sb.ReadFile(ctx, req)
+		if err == nil {
+			f.ReadCloser = &explainedReader{ReadCloser: f.ReadCloser, ctx: ctx, instance: i}
+		}
+		return f, err
+	})
 }
 
 // WriteFile implements backend.Sandbox.

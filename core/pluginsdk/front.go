@@ -72,6 +72,9 @@ func validName(name string) bool {
 
 func (f *front) description() *backend.Description {
 	caps := slices.Clone(f.plugin.Capabilities)
+	if f.plugin.NewProvisioner != nil {
+		caps = append(caps, backend.CapTTY, backend.CapDial, backend.CapProcesses)
+	}
 	slices.Sort(caps)
 	return &backend.Description{
 		Name:         f.plugin.Name,

@@ -21,8 +21,8 @@ type Plugin struct {
 	// Types: string, bool, int64, float64, []string, map[string]string. After the
 	// name in the tag `deep` may follow ",required" and ",sensitive".
 	Config any
-	// Capabilities of a guest-backed backend; a native one's are derived from the
-	// interfaces it has.
+	// Capabilities of a backend. Those that the guest gives are added to a
+	// guest-backed one's: tty, dial, processes.
 	Capabilities []backend.Capability
 	// NewProvisioner is called once, in Configure.
 	NewProvisioner func(ctx context.Context, env Env) (Provisioner, error)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	backendv1 "github.com/deep-sandbox/deep/core/proto/backend/v1"
@@ -124,8 +125,10 @@ const abortTimeout = 5 * time.Second
 // abandoned.
 func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
 	const op = "write file"
-	first := &backendv1.WriteFileRequest{Start: &backendv1.WriteFileStart{Path: []byte(req.Path), Mode: req.Mode}}
-	if err := c.checkRequest(op, cut(req.Path), first); err != nil {
+	start := &backendv1.WriteFileStart{
+		Path: []byte(req.Path), Mode: req.Mode, Append: req.Append, IfAbsent: req.IfAbsent, IfSha256: req.IfSHA256,
+	}
+	if err := c.checkRequest(op, cut(req.Path), start, req.IfSHA256); err != nil {
 		return nil, err
 	}
 	call, cancel := context.WithCancel(ctx)
@@ -134,8 +137,12 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 	if err != nil {
 		return nil, c.fail(ctx, op, req.Path, err)
 	}
-	up := &upload{stream: stream, content: req.Content, first: first, giveUp: cancel}
-	go up.run()
+	up := &upload{stream: stream, content: req.Content, giveUp: cancel}
+	go up.run(func(data []byte, commit bool) proto.Message {
+		msg := &backendv1.WriteFileRequest{Start: start, Data: data, Commit: commit}
+		start = nil
+		return msg
+	})
 	r := new(backendv1.WriteFileReply)
 	err = stream.RecvMsg(r)
 	sent, committed, contentErr := up.state()
@@ -148,20 +155,19 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 		return nil, c.faulty(op, "the file was written before its content had ended")
 	}
 	switch {
-	case r.GetSize() != sent:
+	case r.GetSize() != sent && !(req.Append && r.GetSize() > sent):
 		return nil, c.faulty(op, "%d bytes written of %d", r.GetSize(), sent)
-	case badSHA256(r.GetSha256()):
+	case badSHA256(r.GetSha256()) && !(req.Append && r.GetSha256() == ""):
 		return nil, c.faulty(op, "a sum of %q", cut(r.GetSha256()))
 	}
 	return &backend.WriteFileReply{Size: r.GetSize(), SHA256: r.GetSha256(), Created: r.GetCreated()}, nil
 }
 
-// upload sends the content of a WriteFile. What is small goes in one message,
-// which is one round trip.
+// upload sends what a caller has to give. What is small goes in one message, which
+// is one round trip.
 type upload struct {
 	stream  grpc.ClientStream
 	content io.Reader
-	first   *backendv1.WriteFileRequest
 	giveUp  context.CancelFunc
 
 	mu        sync.Mutex
@@ -178,10 +184,10 @@ func (u *upload) state() (sent int64, committed bool, err error) {
 	return u.sent, u.committed, u.err
 }
 
-func (u *upload) run() {
-	msg := u.first
+// run sends the content in messages that frame makes; the last has commit set.
+func (u *upload) run(frame func(data []byte, commit bool) proto.Message) {
 	var buf []byte
-	for !msg.GetCommit() {
+	for commit := false; !commit; {
 		n := 0
 		var err error
 		if u.content == nil {
@@ -192,11 +198,11 @@ func (u *upload) run() {
 			}
 			n, err = fill(u.content, buf)
 		}
-		if msg.Commit = isEnd(err); msg.Commit {
+		if commit = isEnd(err); commit {
 			err = nil
 		}
 		u.mu.Lock()
-		u.sent, u.committed, u.err = u.sent+int64(n), msg.Commit, err
+		u.sent, u.committed, u.err = u.sent+int64(n), commit, err
 		u.mu.Unlock()
 		if err != nil {
 			// Half-closed without a commit: the sandbox lets go of the file and
@@ -204,12 +210,8 @@ func (u *upload) run() {
 			time.AfterFunc(abortTimeout, u.giveUp)
 			break
 		}
-		msg.Data = buf[:n]
-		if u.stream.SendMsg(msg) != nil {
+		if u.stream.SendMsg(frame(buf[:n], commit)) != nil {
 			return // the sandbox has answered already, or the stream broke
-		}
-		if !msg.GetCommit() {
-			msg = new(backendv1.WriteFileRequest)
 		}
 	}
 	_ = u.stream.CloseSend()

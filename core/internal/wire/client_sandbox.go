@@ -18,7 +18,6 @@ func NewSandbox(cc grpc.ClientConnInterface, info backend.SandboxInfo, closeFn f
 }
 
 type sandboxClient struct {
-	backend.Unsupported
 	rpc  backendv1.SandboxClient
 	info backend.SandboxInfo
 	peer
@@ -47,7 +46,7 @@ func (c *sandboxClient) with(ctx context.Context) context.Context { return withI
 
 func (c *sandboxClient) Outcome(ctx context.Context, req *backend.OutcomeRequest) (*backend.OutcomeReply, error) {
 	const op = "outcome"
-	msg := &backendv1.OutcomeRequest{Id: req.ID}
+	msg := &backendv1.OutcomeRequest{Id: req.ID, Wait: req.Wait}
 	if err := c.checkRequest(op, req.ID, msg, req.ID); err != nil {
 		return nil, err
 	}
@@ -55,7 +54,7 @@ func (c *sandboxClient) Outcome(ctx context.Context, req *backend.OutcomeRequest
 	if err != nil {
 		return nil, c.fail(ctx, op, req.ID, err)
 	}
-	if bad := badResult(r.GetResult(), req.ID, true); bad != "" {
+	if bad := badResult(r.GetResult(), req.ID, !req.Wait); bad != "" {
 		return nil, c.faulty(op, "%s", bad)
 	}
 	return &backend.OutcomeReply{Result: *resultFromWire(r.GetResult())}, nil
@@ -84,6 +83,11 @@ func (c *sandboxClient) Stat(ctx context.Context, req *backend.StatRequest) (*ba
 func (c *sandboxClient) Edit(ctx context.Context, req *backend.EditRequest) (*backend.EditReply, error) {
 	const op = "edit"
 	msg := &backendv1.EditRequest{Path: []byte(req.Path), Old: req.Old, New: req.New, All: req.All, IfSha256: req.IfSHA256}
+	all := req.All
+	for _, more := range req.Then {
+		msg.Then = append(msg.Then, &backendv1.Replacement{Old: more.Old, New: more.New, All: more.All})
+		all = all || more.All
+	}
 	if err := c.checkRequest(op, cut(req.Path), msg, req.IfSHA256); err != nil {
 		return nil, err
 	}
@@ -92,7 +96,7 @@ func (c *sandboxClient) Edit(ctx context.Context, req *backend.EditRequest) (*ba
 		return nil, c.fail(ctx, op, req.Path, err)
 	}
 	switch {
-	case r.GetReplaced() < 1 || (!req.All && r.GetReplaced() != 1):
+	case r.GetReplaced() <= int64(len(req.Then)) || (!all && r.GetReplaced() != int64(1+len(req.Then))):
 		return nil, c.faulty(op, "%d matches replaced", r.GetReplaced())
 	case r.GetSize() < 0:
 		return nil, c.faulty(op, "a file of %d bytes", r.GetSize())

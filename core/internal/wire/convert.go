@@ -2,6 +2,7 @@ package wire
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -227,9 +228,13 @@ func execToWire(r *backend.ExecRequest, id string) *backendv1.ExecStart {
 	start := &backendv1.ExecStart{
 		Id: id, Argv: bytesToWire(r.Argv), Shell: []byte(r.Shell), Env: envToWire(r.Env), Dir: []byte(r.Dir),
 		TimeoutNs: int64(r.Timeout), Stdin: r.Stdin != nil, OutputLimit: r.OutputLimit, Merge: r.Merged(),
+		KeepStdin: r.KeepStdin,
 	}
 	if r.Grace != nil {
 		start.GraceNs = new(int64(*r.Grace))
+	}
+	if r.TTY != nil {
+		start.Tty = sizeToWire(*r.TTY)
 	}
 	return start
 }
@@ -238,11 +243,28 @@ func execFromWire(s *backendv1.ExecStart) *backend.ExecRequest {
 	r := &backend.ExecRequest{
 		ID: s.GetId(), Argv: bytesFromWire(s.GetArgv()), Shell: string(s.GetShell()), Env: envFromWire(s.GetEnv()),
 		Dir: string(s.GetDir()), Timeout: time.Duration(s.GetTimeoutNs()), OutputLimit: s.GetOutputLimit(),
+		Merge: s.GetMerge(), KeepStdin: s.GetKeepStdin(), TTY: sizeFromWire(s.GetTty()),
 	}
 	if s.GraceNs != nil {
 		r.Grace = new(time.Duration(s.GetGraceNs()))
 	}
 	return r
+}
+
+func sizeToWire(s backend.WindowSize) *backendv1.WindowSize {
+	return &backendv1.WindowSize{Rows: uint32(s.Rows), Cols: uint32(s.Cols)}
+}
+
+// sizeFromWire makes what is above the bound 0, which is no size: it is refused
+// with those.
+func sizeFromWire(s *backendv1.WindowSize) *backend.WindowSize {
+	switch {
+	case s == nil:
+		return nil
+	case s.GetRows() > math.MaxUint16 || s.GetCols() > math.MaxUint16:
+		return &backend.WindowSize{}
+	}
+	return &backend.WindowSize{Rows: uint16(s.GetRows()), Cols: uint16(s.GetCols())}
 }
 
 func resultToWire(r *backend.ExecResult) *backendv1.ExecResult {
@@ -251,6 +273,7 @@ func resultToWire(r *backend.ExecResult) *backendv1.ExecResult {
 		StartError: text(r.StartError, maxErrorField), DurationNs: int64(r.Duration),
 		UserTimeNs: int64(r.UserTime), SystemTimeNs: int64(r.SystemTime), MaxRss: r.MaxRSS,
 		StdoutBytes: r.StdoutBytes, StderrBytes: r.StderrBytes, Degraded: textsToWire(r.Degraded),
+		OomPossible: r.OOMPossible,
 	}
 }
 
@@ -260,6 +283,7 @@ func resultFromWire(r *backendv1.ExecResult) *backend.ExecResult {
 		StartError: r.GetStartError(), Duration: time.Duration(r.GetDurationNs()),
 		UserTime: time.Duration(r.GetUserTimeNs()), SystemTime: time.Duration(r.GetSystemTimeNs()), MaxRSS: r.GetMaxRss(),
 		StdoutBytes: r.GetStdoutBytes(), StderrBytes: r.GetStderrBytes(), Degraded: r.GetDegraded(),
+		OOMPossible: r.GetOomPossible(),
 	}
 }
 

@@ -100,10 +100,15 @@ func (s *sandboxServer) WriteFile(stream grpc.ClientStreamingServer[backendv1.Wr
 	if first.GetStart() == nil {
 		return Error(noStart("write file", nil))
 	}
-	content := &uploaded{stream: stream}
-	content.take(&backendv1.WriteFileRequest{Data: first.GetData(), Commit: first.GetCommit()})
+	start := first.GetStart()
+	content := &uploaded{ctx: stream.Context(), op: "write file", recv: func() (uploadedFrame, error) {
+		msg, err := stream.Recv()
+		return uploadedFrame{msg.GetStart() != nil, msg.GetData(), msg.GetCommit()}, err
+	}}
+	content.take(uploadedFrame{data: first.GetData(), commit: first.GetCommit()})
 	r, err := sb.WriteFile(stream.Context(), &backend.WriteFileRequest{
-		Path: string(first.GetStart().GetPath()), Mode: first.GetStart().GetMode(), Content: content,
+		Path: string(start.GetPath()), Mode: start.GetMode(), Content: content,
+		Append: start.GetAppend(), IfAbsent: start.GetIfAbsent(), IfSHA256: start.GetIfSha256(),
 	})
 	if err != nil {
 		return Error(err)
@@ -111,12 +116,21 @@ func (s *sandboxServer) WriteFile(stream grpc.ClientStreamingServer[backendv1.Wr
 	return stream.SendAndClose(&backendv1.WriteFileReply{Size: r.Size, Sha256: r.SHA256, Created: r.Created})
 }
 
-// uploaded reads the content of a WriteFile. It ends with io.EOF at the commit
-// and nowhere else.
-type uploaded struct {
-	stream grpc.ClientStreamingServer[backendv1.WriteFileRequest, backendv1.WriteFileReply]
+// uploadedFrame is one message of what a caller uploads.
+type uploadedFrame struct {
+	start  bool
 	data   []byte
-	err    error // what comes after data
+	commit bool
+}
+
+// uploaded reads what a caller uploads. It ends with io.EOF at the commit and
+// nowhere else.
+type uploaded struct {
+	ctx  context.Context
+	op   string
+	recv func() (uploadedFrame, error)
+	data []byte
+	err  error // what comes after data
 }
 
 func (u *uploaded) Read(p []byte) (int, error) {
@@ -124,16 +138,18 @@ func (u *uploaded) Read(p []byte) (int, error) {
 		if u.err != nil {
 			return 0, u.err
 		}
-		msg, err := u.stream.Recv()
+		frame, err := u.recv()
 		switch {
 		case errors.Is(err, io.EOF):
-			u.err = &backend.Error{Kind: backend.ErrInvalid, Op: "write file", Message: "the content ended without a commit"}
-		case u.stream.Context().Err() != nil:
-			u.err = &backend.Error{Kind: context.Cause(u.stream.Context()), Op: "write file"}
+			u.err = &backend.Error{Kind: backend.ErrInvalid, Op: u.op, Message: "the content ended without a commit"}
+		case u.ctx.Err() != nil:
+			u.err = &backend.Error{Kind: context.Cause(u.ctx), Op: u.op}
 		case err != nil:
 			u.err = FromStatus(err)
+		case frame.start:
+			u.err = &backend.Error{Kind: backend.ErrInvalid, Op: u.op, Message: "start may come only once"}
 		default:
-			u.take(msg)
+			u.take(frame)
 		}
 	}
 	n := copy(p, u.data)
@@ -141,16 +157,13 @@ func (u *uploaded) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (u *uploaded) take(msg *backendv1.WriteFileRequest) {
-	switch {
-	case msg.GetStart() != nil:
-		u.err = &backend.Error{Kind: backend.ErrInvalid, Op: "write file", Message: "start may come only once"}
-	case len(msg.GetData()) > fileFrame:
-		u.err = &backend.Error{Kind: backend.ErrInvalid, Op: "write file", Message: "a message may hold at most 256 KiB of content"}
-	default:
-		u.data = msg.GetData()
-		if msg.GetCommit() {
-			u.err = io.EOF
-		}
+func (u *uploaded) take(frame uploadedFrame) {
+	if len(frame.data) > fileFrame {
+		u.err = &backend.Error{Kind: backend.ErrInvalid, Op: u.op, Message: "a message may hold at most 256 KiB of content"}
+		return
+	}
+	u.data = frame.data
+	if frame.commit {
+		u.err = io.EOF
 	}
 }

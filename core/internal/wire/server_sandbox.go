@@ -38,7 +38,7 @@ func (s *sandboxServer) Outcome(ctx context.Context, req *backendv1.OutcomeReque
 	if err != nil {
 		return nil, err
 	}
-	r, err := sb.Outcome(ctx, &backend.OutcomeRequest{ID: req.GetId()})
+	r, err := sb.Outcome(ctx, &backend.OutcomeRequest{ID: req.GetId(), Wait: req.GetWait()})
 	if err != nil {
 		return nil, Error(err)
 	}
@@ -62,9 +62,13 @@ func (s *sandboxServer) Edit(ctx context.Context, req *backendv1.EditRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	r, err := sb.Edit(ctx, &backend.EditRequest{
+	edit := &backend.EditRequest{
 		Path: string(req.GetPath()), Old: req.GetOld(), New: req.GetNew(), All: req.GetAll(), IfSHA256: req.GetIfSha256(),
-	})
+	}
+	for _, more := range req.GetThen() {
+		edit.Then = append(edit.Then, backend.Replacement{Old: more.GetOld(), New: more.GetNew(), All: more.GetAll()})
+	}
+	r, err := sb.Edit(ctx, edit)
 	if err != nil {
 		return nil, Error(err)
 	}

@@ -15,6 +15,7 @@ const (
 	maxPath      = 64 << 10 // a deep tree under glob may exceed PATH_MAX
 	maxTexts     = 256      // degraded layers, capabilities, options
 	maxSignal    = 64
+	sigKill      = 9
 	maxExitCode  = 255
 	maxFileMode  = 0o7777
 	maxSandboxes = 100_000
@@ -99,6 +100,10 @@ func badResult(r *backendv1.ExecResult, id string, running bool) string {
 		if r.GetSignal() == 0 || r.GetExitCode() != 128+r.GetSignal() {
 			return fmt.Sprintf("a death by signal %d with exit code %d", r.GetSignal(), r.GetExitCode())
 		}
+	case backend.OutcomeOOM:
+		if r.GetSignal() != sigKill {
+			return fmt.Sprintf("an end for want of memory by signal %d", r.GetSignal())
+		}
 	case backend.OutcomeStartFailed:
 		if r.GetExitCode() == 0 {
 			return "a command that did not start with exit code 0"
@@ -182,6 +187,45 @@ func badMatch(m *backendv1.GrepMatch) string {
 		return "a match with a negative number"
 	case len(m.GetText()) > backend.MaxGrepLine:
 		return fmt.Sprintf("a line of %d bytes", len(m.GetText()))
+	}
+	return ""
+}
+
+// maxProcesses is that of backend.proto; maxArgs bounds a command line, its end
+// marks included.
+const (
+	maxProcesses = 4096
+	maxArgs      = 8 << 10
+)
+
+func badProcess(p *backendv1.Process) string {
+	size := 0
+	for _, arg := range p.GetArgs() {
+		size += len(arg) + 1
+	}
+	switch {
+	case p.GetPid() < 1 || p.GetPpid() < 0:
+		return fmt.Sprintf("the process %d of parent %d", p.GetPid(), p.GetPpid())
+	case size > maxArgs:
+		return fmt.Sprintf("a command line of %d bytes", size)
+	case p.GetExec() != "" && !backend.ValidID(p.GetExec()):
+		return fmt.Sprintf("a process of the exec %q", cut(p.GetExec()))
+	case len(p.GetState()) != 1:
+		return fmt.Sprintf("a process in the state %q", cut(p.GetState()))
+	case p.GetStartedNs() < 0 || p.GetCpuTimeNs() < 0 || p.GetRss() < 0:
+		return "a process with a negative number"
+	}
+	return ""
+}
+
+func badStats(s *backendv1.StatsReply) string {
+	for _, n := range []int64{
+		s.GetUptimeNs(), s.GetCpuTimeNs(), s.GetMemory(), s.GetMemoryLimit(), s.GetOomKills(), s.GetPids(), s.GetPidsLimit(),
+		s.GetExecs(), s.GetKeptOutput(), s.GetKeptOutputLimit(), s.GetDiskFree(),
+	} {
+		if n < -1 {
+			return fmt.Sprintf("the number %d", n)
+		}
 	}
 	return ""
 }

@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
-// ruleTimeout bounds one rule. It is there for a backend that hangs, not to
-// measure one.
-const ruleTimeout = 2 * time.Minute
+// DefaultTimeout is how long one rule may take. It is there for a backend that
+// hangs, not to measure one.
+const DefaultTimeout = 2 * time.Minute
 
 // Opts say how to test a backend.
 type Opts struct {
@@ -24,8 +24,12 @@ type Opts struct {
 	// Shell says that sandboxes made so have /bin/sh and the usual commands.
 	// Rules that run commands are skipped without.
 	Shell bool
-	// Only names the rules to try; all if empty.
+	// Only are patterns, as path.Match has them, of the names of the rules to try;
+	// all if empty. One that no rule matches is an error.
 	Only []string
+	// Timeout of a rule, DefaultTimeout if 0. One that takes longer is broken, and
+	// the others go on; see Check for a backend that hangs again and again.
+	Timeout time.Duration
 }
 
 // Rule is one thing every backend does alike.
@@ -51,26 +55,80 @@ func Rules() []Rule {
 	} {
 		all = append(all, part...)
 	}
-	return all
+	return append(all, closing)
 }
 
-// skip returns why a rule does not apply, "" if it does.
-func (r Rule) skip(d *backend.Description, opts Opts) string {
-	if len(opts.Only) > 0 && !slices.Contains(opts.Only, r.Name) {
-		return "not asked for"
+// Select returns the rules that patterns name, as in Opts.Only, in the order they
+// are tried.
+func Select(patterns []string) ([]Rule, error) {
+	all := Rules()
+	if len(patterns) == 0 {
+		return all, nil
 	}
-	if r.Shell && !opts.Shell {
-		return "the sandboxes have no shell"
-	}
-	if r.Needs != "" {
-		for _, c := range d.Capabilities {
-			if c == r.Needs {
-				return ""
+	var wanted []Rule
+	used := make([]bool, len(patterns))
+	for _, rule := range all {
+		take := false
+		for i, pattern := range patterns {
+			matches, err := path.Match(pattern, rule.Name)
+			if err != nil {
+				return nil, noRule(pattern, "a malformed pattern", `write it as in 'exec-*' or 'read-[a-m]*'`)
 			}
+			used[i] = used[i] || matches
+			take = take || matches
 		}
-		return fmt.Sprintf("the backend has not the capability %q", r.Needs)
+		if take {
+			wanted = append(wanted, rule)
+		}
+	}
+	if i := slices.Index(used, false); i >= 0 {
+		return nil, noRule(patterns[i], "no rule has such a name", "the names are "+all[0].Name+", "+all[1].Name+", …; '*' is all of them")
+	}
+	return wanted, nil
+}
+
+func noRule(pattern, message, hint string) error {
+	return &backend.Error{Kind: backend.ErrInvalid, Op: "select rules", Path: pattern, Message: message, Hint: hint}
+}
+
+// skip returns why a rule does not apply, "" if it does. There is no other skip: a
+// rule that applies and does nothing is not possible.
+func (r Rule) skip(caps []backend.Capability, opts Opts) string {
+	switch {
+	case r.Shell && !opts.Shell:
+		return "the sandboxes have no shell"
+	case r.Needs != "" && !slices.Contains(caps, r.Needs):
+		return fmt.Sprintf("the backend does not declare the capability %s", r.Needs)
 	}
 	return ""
+}
+
+// Status is what came of a rule.
+type Status string
+
+// What may come of a rule.
+const (
+	Pass Status = "pass"
+	Fail Status = "fail"
+	// Skip: it does not apply, for want of a capability or a shell.
+	Skip Status = "skip"
+)
+
+// Result is what came of one rule.
+type Result struct {
+	Rule   Rule
+	Status Status
+	// Reason it failed, a line for each problem, or was skipped; "" if it passed.
+	Reason   string
+	Duration time.Duration
+}
+
+// Err returns the finding, nil if there is none.
+func (r Result) Err() error {
+	if r.Status != Fail {
+		return nil
+	}
+	return &Finding{Rule: r.Rule, Problems: strings.Split(r.Reason, "\n")}
 }
 
 // A Finding is a rule that was broken.
@@ -84,288 +142,69 @@ func (f *Finding) Error() string {
 	return fmt.Sprintf("%s: %s\n\t%s", f.Rule.Name, f.Rule.Sentence, strings.Join(f.Problems, "\n\t"))
 }
 
-// Test tries all rules that apply to b and returns the findings, joined. What it
-// made is gone when it returns, or that is a finding too.
-func Test(ctx context.Context, b backend.Backend, opts Opts) error {
-	d, err := b.Describe(ctx)
+// Check tries the rules on b, one after the other, and reports what came of each
+// as it is known. What it made is gone when it returns, or the last rule is
+// broken. Its error says why there are rules of which nothing is known: a pattern
+// that names none, a backend that does not describe itself, the end of ctx.
+//
+// A panic, in a rule or in a call of b, breaks the rule and no more. So does a
+// call that hangs, but a backend is not waited for without end: after 3 rules that
+// hung the others get a sixth of the time, and after 10 they are broken untried.
+func Check(ctx context.Context, b backend.Backend, opts Opts, report func(Result)) error {
+	s, err := start(ctx, b, opts)
 	if err != nil {
-		return fmt.Errorf("describe: %w", err)
+		return err
 	}
-	k := newKit(b, opts)
-	var findings []error
-	for _, rule := range Rules() {
-		if rule.skip(d, opts) != "" {
+	for _, rule := range s.rules {
+		if rule.Name == closing.Name {
 			continue
 		}
-		if f := k.try(ctx, rule); f != nil {
-			findings = append(findings, f)
+		r := s.try(ctx, rule)
+		if ctx.Err() != nil {
+			break // what it found, it may have found because of that
 		}
+		report(r)
 	}
-	if err := k.close(ctx); err != nil {
-		findings = append(findings, err)
+	if r := s.finish(ctx); r.Status == Fail || s.closes() && ctx.Err() == nil {
+		report(r)
 	}
-	return errors.Join(findings...)
+	return ctx.Err()
+}
+
+// Test tries the rules as Check does and returns all findings, joined.
+func Test(ctx context.Context, b backend.Backend, opts Opts) error {
+	var findings []error
+	err := Check(ctx, b, opts, func(r Result) { findings = append(findings, r.Err()) })
+	return errors.Join(append(findings, err)...)
 }
 
 // Run makes a subtest of each rule, on the backend that factory makes.
 func Run(t *testing.T, factory func(t *testing.T) (backend.Backend, Opts)) {
 	t.Helper()
 	b, opts := factory(t)
-	d, err := b.Describe(t.Context())
+	s, err := start(t.Context(), b, opts)
 	if err != nil {
-		t.Fatalf("describe: %v", err)
+		t.Fatal(err)
 	}
-	k := newKit(b, opts)
-	for _, rule := range Rules() {
-		t.Run(rule.Name, func(t *testing.T) {
-			if why := rule.skip(d, opts); why != "" {
-				t.Skip(why)
-			}
-			if f := k.try(t.Context(), rule); f != nil {
-				t.Error(f)
-			}
-		})
+	for _, rule := range s.rules {
+		if rule.Name == closing.Name {
+			continue
+		}
+		t.Run(rule.Name, func(t *testing.T) { subtest(t, s.try(t.Context(), rule)) })
 	}
-	if err := k.close(t.Context()); err != nil {
+	// Not in a subtest, which -run may leave out.
+	last := s.finish(t.Context())
+	if err := last.Err(); err != nil {
 		t.Error(err)
 	}
 }
 
-// kit holds what the rules share: one sandbox, in which each has a directory of
-// its own.
-type kit struct {
-	b    backend.Backend
-	opts Opts
-
-	shared backend.Sandbox
-	mu     sync.Mutex
-	ids    []string // of all sandboxes made
-}
-
-func newKit(b backend.Backend, opts Opts) *kit { return &kit{b: b, opts: opts} }
-
-// try runs one rule.
-func (k *kit) try(ctx context.Context, rule Rule) error {
-	ctx, cancel := context.WithTimeout(ctx, ruleTimeout)
-	defer cancel()
-	t := &T{kit: k, ctx: ctx, rule: rule}
-	done := make(chan any, 1)
-	go func() {
-		defer func() { done <- recover() }()
-		rule.run(t)
-	}()
-	var p any
-	select {
-	case p = <-done:
-	case <-time.After(ruleTimeout + 30*time.Second):
-		return &Finding{rule, []string{fmt.Sprintf("it did not end within %v, though its context had", ruleTimeout)}}
+func subtest(t *testing.T, r Result) {
+	t.Helper()
+	if r.Status == Skip {
+		t.Skip(r.Reason)
 	}
-	if _, stopped := p.(stopRule); p != nil && !stopped {
-		t.Errorf("panic: %v", p)
+	if err := r.Err(); err != nil {
+		t.Error(err)
 	}
-	for i := len(t.cleanups) - 1; i >= 0; i-- {
-		t.cleanups[i]()
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.problems) == 0 {
-		return nil
-	}
-	return &Finding{rule, t.problems}
-}
-
-// close removes what the rules made.
-func (k *kit) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ruleTimeout)
-	defer cancel()
-	var errs []error
-	if k.shared != nil {
-		errs = append(errs, k.shared.Close())
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	mine := map[string]bool{}
-	for _, id := range k.ids {
-		mine[id] = true
-		errs = append(errs, k.b.Destroy(ctx, &backend.DestroyRequest{ID: id}))
-	}
-	r, err := k.b.List(ctx, &backend.ListRequest{})
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	for _, s := range r.Sandboxes {
-		if mine[s.ID] {
-			errs = append(errs, fmt.Errorf("sandbox %s is still there after it was destroyed", s.ID))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// T is what a rule works with.
-type T struct {
-	kit      *kit
-	ctx      context.Context
-	rule     Rule
-	cleanups []func()
-
-	mu       sync.Mutex
-	problems []string
-}
-
-// stopRule ends a rule that cannot go on.
-type stopRule struct{}
-
-// Errorf notes a problem.
-func (t *T) Errorf(format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.problems = append(t.problems, fmt.Sprintf(format, args...))
-}
-
-// Fatalf notes a problem and ends the rule.
-func (t *T) Fatalf(format string, args ...any) {
-	t.Errorf(format, args...)
-	panic(stopRule{})
-}
-
-// must ends the rule if err is not nil.
-func (t *T) must(what string, err error) {
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-}
-
-// wantKind notes a problem unless err is of that kind and of no other, and is a
-// *backend.Error that names its operation.
-func (t *T) wantKind(what string, err, kind error) {
-	if err == nil {
-		t.Errorf("%s: no error, want %q", what, kind)
-		return
-	}
-	for _, k := range backend.Kinds {
-		if errors.Is(err, k) != errors.Is(kind, k) {
-			t.Errorf("%s: %q is of the kind %q, want %q", what, err, backend.KindOf(err), kind)
-			return
-		}
-	}
-	var e *backend.Error
-	if !errors.As(err, &e) {
-		t.Errorf("%s: a %T, want a *backend.Error: %v", what, err, err)
-	} else if e.Op == "" {
-		t.Errorf("%s: the error names no operation: %v", what, err)
-	}
-}
-
-// newSandbox makes a sandbox for this rule, removed with it.
-func (t *T) newSandbox(change func(*backend.Spec)) backend.Sandbox {
-	sb, err := t.create(backend.NewID(), change)
-	t.must("create", err)
-	return sb
-}
-
-// create tries to make one.
-func (t *T) create(id string, change func(*backend.Spec)) (backend.Sandbox, error) {
-	return t.createWith(t.ctx, id, change, nil)
-}
-
-func (t *T) createWith(ctx context.Context, id string, change func(*backend.Spec), progress func(backend.Progress)) (backend.Sandbox, error) {
-	spec := t.kit.opts.Spec
-	if change != nil {
-		change(&spec)
-	}
-	t.track(id)
-	sb, err := t.kit.b.Create(ctx, &backend.CreateRequest{ID: id, Spec: spec, Progress: progress})
-	if err == nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.cleanups = append(t.cleanups, func() {
-			if err := errors.Join(sb.Close(), t.kit.b.Destroy(context.WithoutCancel(ctx), &backend.DestroyRequest{ID: id})); err != nil {
-				t.Errorf("cleaning up: %v", err)
-			}
-		})
-	}
-	return sb, err
-}
-
-func (t *T) track(id string) {
-	if !backend.ValidID(id) {
-		return
-	}
-	t.kit.mu.Lock()
-	defer t.kit.mu.Unlock()
-	t.kit.ids = append(t.kit.ids, id)
-}
-
-// sandbox returns the shared one, making it if there is none that answers.
-func (t *T) sandbox() backend.Sandbox {
-	k := t.kit
-	if k.shared != nil {
-		if _, err := k.shared.Stat(t.ctx, &backend.StatRequest{Path: "/"}); err == nil {
-			return k.shared
-		}
-	}
-	id := backend.NewID()
-	t.track(id)
-	sb, err := k.b.Create(t.ctx, &backend.CreateRequest{ID: id, Spec: k.opts.Spec})
-	t.must("create the shared sandbox", err)
-	k.shared = sb
-	return sb
-}
-
-// path returns one in the rule's own directory, relative to the workspace.
-func (t *T) path(name string) string { return t.rule.Name + "/" + name }
-
-// dir makes the rule's own directory.
-func (t *T) dir() string {
-	t.must("mkdir", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.rule.Name}))
-	return t.rule.Name
-}
-
-func (t *T) write(name, content string) {
-	_, err := t.sandbox().WriteFile(t.ctx, &backend.WriteFileRequest{Path: t.path(name), Content: strings.NewReader(content)})
-	t.must("write "+name, err)
-}
-
-func (t *T) writeAll(files map[string]string) {
-	for name, content := range files {
-		t.write(name, content)
-	}
-}
-
-func (t *T) read(name string) string {
-	s, err := readAll(t.ctx, t.sandbox(), &backend.ReadFileRequest{Path: t.path(name)})
-	t.must("read "+name, err)
-	return s
-}
-
-// wantContent notes a problem unless the file holds want.
-func (t *T) wantContent(name, want string) {
-	if got := t.read(name); got != want {
-		t.Errorf("%s holds %s, want %s", name, short(got), short(want))
-	}
-}
-
-func (t *T) stat(name string) *backend.FileInfo {
-	info, err := t.sandbox().Stat(t.ctx, &backend.StatRequest{Path: t.path(name)})
-	t.must("stat "+name, err)
-	return info
-}
-
-// names returns the entries of a directory of the rule's.
-func (t *T) names(dir string) []string {
-	r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: strings.TrimSuffix(t.path(dir), "/")})
-	t.must("list "+dir, err)
-	var names []string
-	for _, e := range r.Entries {
-		names = append(names, e.Path)
-	}
-	return names
-}
-
-// short quotes s, and not all of it if it is long.
-func short(s string) string {
-	if len(s) > 80 {
-		return fmt.Sprintf("%q… (%d bytes)", s[:80], len(s))
-	}
-	return fmt.Sprintf("%q", s)
 }

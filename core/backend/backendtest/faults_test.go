@@ -87,6 +87,8 @@ type brokenSandbox struct {
 	mkdir   func(s backend.Sandbox, ctx context.Context, req *backend.MkdirRequest) error
 	remove  func(s backend.Sandbox, ctx context.Context, req *backend.RemoveRequest) error
 	rename  func(s backend.Sandbox, ctx context.Context, req *backend.RenameRequest) error
+	put     func(s backend.Sandbox, ctx context.Context, req *backend.PutArchiveRequest) (*backend.PutArchiveReply, error)
+	get     func(s backend.Sandbox, ctx context.Context, req *backend.GetArchiveRequest) (io.ReadCloser, error)
 	close   func(s backend.Sandbox) error
 }
 
@@ -161,6 +163,18 @@ func (s *brokenSandbox) Rename(ctx context.Context, req *backend.RenameRequest) 
 		return s.rename(s.Sandbox, ctx, req)
 	}
 	return s.Sandbox.Rename(ctx, req)
+}
+func (s *brokenSandbox) PutArchive(ctx context.Context, req *backend.PutArchiveRequest) (*backend.PutArchiveReply, error) {
+	if s.put != nil {
+		return s.put(s.Sandbox, ctx, req)
+	}
+	return s.Sandbox.PutArchive(ctx, req)
+}
+func (s *brokenSandbox) GetArchive(ctx context.Context, req *backend.GetArchiveRequest) (io.ReadCloser, error) {
+	if s.get != nil {
+		return s.get(s.Sandbox, ctx, req)
+	}
+	return s.Sandbox.GetArchive(ctx, req)
 }
 func (s *brokenSandbox) Close() error {
 	if s.close != nil {
@@ -266,15 +280,17 @@ func (m mended) Write(p []byte) (int, error) {
 
 func nothing[T any](T) {}
 
-// TestFaultsAreFound plants one fault at a time and names the rule that must find
-// it.
+// planted is a fault and the rule that must find it.
+type planted struct {
+	rule  string
+	fault string
+	b     brokenBackend
+}
+
+// TestFaultsAreFound plants one fault at a time.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
-	for _, f := range []struct {
-		rule  string
-		fault string
-		b     brokenBackend
-	}{
+	areFound(t, []planted{
 		{"exec-exit-codes", "every failure is exit code 1", resultOut(func(r *backend.ExecResult) { r.ExitCode = min(r.ExitCode, 1) })},
 		{"exec-signal", "a death by signal is a timeout", resultOut(func(r *backend.ExecResult) {
 			if r.Outcome == backend.OutcomeSignal {
@@ -572,7 +588,12 @@ func TestFaultsAreFound(t *testing.T) {
 		{"workspace-kept", "a workspace is removed all the same", brokenBackend{destroy: func(b backend.Backend, ctx context.Context, req *backend.DestroyRequest) error {
 			return b.Destroy(ctx, &backend.DestroyRequest{ID: req.ID})
 		}}},
-	} {
+	})
+}
+
+// areFound tries each rule on its fault.
+func areFound(t *testing.T, faults []planted) {
+	for _, f := range faults {
 		t.Run(f.rule+": "+f.fault, func(t *testing.T) {
 			t.Parallel()
 			fake := backendtest.NewFake()

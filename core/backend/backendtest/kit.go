@@ -50,7 +50,7 @@ type Rule struct {
 func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
-		backendRules, lifecycleRules, execRules, stopRules, statRules, readRules, writeRules, editRules, listRules,
+		backendRules, capabilityRules, lifecycleRules, execRules, stopRules, statRules, readRules, writeRules, editRules, listRules,
 		globRules, grepRules, treeRules, nameRules,
 	} {
 		all = append(all, part...)

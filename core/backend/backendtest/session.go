@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	hurryAfter  = 3
 	hurryPart   = 6
 	giveUpAfter = 10
+	// maxProblems of one rule are told: 200 commands that fail alike say it once.
+	maxProblems = 12
 )
 
 // closing is the rule that finish tries, after all others.
@@ -162,8 +165,12 @@ func (t *T) result(took time.Duration) Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := Result{Rule: t.rule, Status: Pass, Duration: took}
-	if len(t.problems) > 0 {
-		r.Status, r.Reason = Fail, strings.Join(t.problems, "\n")
+	problems := slices.Clone(t.problems)
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	if len(problems) > 0 {
+		r.Status, r.Reason = Fail, strings.Join(problems, "\n")
 	}
 	return r
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -52,7 +53,7 @@ func (f *Fake) begin(ctx context.Context, op string) error {
 func (f *Fake) Describe(context.Context) (*backend.Description, error) {
 	return &backend.Description{
 		Name: fakeName, Version: "test", Summary: "Sandboxes in memory, for tests; nothing is isolated.",
-		Capabilities: []backend.Capability{backend.CapKeepWorkspace},
+		Capabilities: []backend.Capability{backend.CapDial, backend.CapKeepWorkspace, backend.CapProcesses, backend.CapTTY},
 	}, nil
 }
 
@@ -126,7 +127,8 @@ func (f *Fake) Create(ctx context.Context, req *backend.CreateRequest) (backend.
 	}
 	m := newMachine(req.ID, spec, workspace)
 	f.made[req.ID] = m
-	return &fakeSandbox{machine: m, backend: f, created: true}, nil
+	m.expire()
+	return &fakeSandbox{machine: m, backend: f, connected: context.Background(), created: true}, nil
 }
 
 // settle checks a specification and fills in its defaults.
@@ -180,7 +182,7 @@ func (f *Fake) Open(ctx context.Context, req *backend.OpenRequest) (backend.Sand
 	if m == nil || m.over() {
 		return nil, fault(backend.ErrGone, op, req.ID, "")
 	}
-	return &fakeSandbox{machine: m, backend: f}, nil
+	return &fakeSandbox{machine: m, backend: f, connected: context.Background()}, nil
 }
 
 func (f *Fake) find(id string) *machine {
@@ -310,15 +312,36 @@ type machine struct {
 	end     context.CancelFunc
 	files   *tree
 
-	mu    sync.Mutex
-	execs map[string]*backend.ExecResult
-	order []string // of execs, oldest first
+	spool *spool
+	activity
+
+	mu        sync.Mutex
+	execs     map[string]*execution
+	order     []string // of execs, oldest first
+	processes map[int]*process
+	lastPID   int
+	ports     map[int]*listener
+	oomKills  int64
 }
 
 func newMachine(id string, spec backend.Spec, workspace *node) *machine {
-	m := &machine{id: id, spec: spec, created: time.Now(), files: newTree(spec.Workspace.Path, workspace, cmp.Or(spec.Memory, backend.DefaultMemory)/8), execs: map[string]*backend.ExecResult{}}
+	m := &machine{
+		id: id, spec: spec, created: time.Now(), files: newTree(spec.Workspace.Path, workspace, cmp.Or(spec.Memory, backend.DefaultMemory)/8),
+		execs: map[string]*execution{}, processes: map[int]*process{}, lastPID: 1, ports: map[int]*listener{},
+	}
+	m.spool = &spool{limit: min(backend.KeptOutput, m.memory()/8)}
 	m.alive, m.end = context.WithCancel(context.Background())
+	context.AfterFunc(m.alive, m.killAll)
 	return m
+}
+
+// killAll kills everything that runs, what execs left behind too.
+func (m *machine) killAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.processes {
+		p.deliver(int(syscall.SIGKILL))
+	}
 }
 
 func (m *machine) over() bool { return m.alive.Err() != nil }
@@ -338,8 +361,9 @@ func (m *machine) information() backend.SandboxInfo {
 type fakeSandbox struct {
 	backend.Unsupported
 	*machine
-	backend *Fake
-	created bool
+	backend   *Fake
+	connected context.Context // ends with the connection
+	created   bool
 }
 
 // begin refuses what comes after the end of the context or the sandbox.

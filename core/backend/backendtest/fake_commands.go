@@ -20,56 +20,8 @@ type program func(p *proc, argv []string) status
 // commands are the programs of a fake sandbox, in /bin.
 var commands map[string]program
 
-// builtins change the shell that runs them.
-var builtins = map[string]program{
-	"cd": func(p *proc, argv []string) status {
-		p.files.mu.Lock()
-		defer p.files.mu.Unlock()
-		at, err := p.files.must("cd", p.dir, strings.Join(argv[1:], " "), true)
-		if err != nil || at.node.typ != backend.TypeDirectory {
-			return p.fails(argv, "cannot go there")
-		}
-		p.dir = at.full
-		return status{}
-	},
-	"exit": func(p *proc, argv []string) status {
-		st := status{code: p.last, exit: true}
-		if len(argv) > 1 {
-			n, err := strconv.Atoi(argv[1])
-			if err != nil {
-				return p.fails(argv, "not a number")
-			}
-			st.code = n & 0xff
-		}
-		return st
-	},
-	"exec": func(p *proc, argv []string) status {
-		st := p.run(argv[1:])
-		st.exit = true
-		return st
-	},
-	"kill": func(p *proc, argv []string) status {
-		if len(argv) != 3 || argv[2] != selfPID {
-			return p.fails(argv, "only kill -SIGNAL $$ is known")
-		}
-		name := strings.TrimPrefix(strings.TrimPrefix(argv[1], "-"), "SIG")
-		for n, names := range map[int][]string{
-			1: {"1", "HUP"}, 2: {"2", "INT"}, 6: {"6", "ABRT"}, 9: {"9", "KILL"}, 11: {"11", "SEGV"}, 15: {"15", "TERM"}, 10: {"10", "USR1"},
-		} {
-			if slices.Contains(names, name) {
-				return signalled(n)
-			}
-		}
-		return p.fails(argv, "no such signal")
-	},
-	"trap": func(p *proc, argv []string) status {
-		if len(argv) != 3 || argv[1] != "" || argv[2] != "TERM" {
-			return p.fails(argv, "only trap '' TERM is known")
-		}
-		p.ignoreTerm = true
-		return status{}
-	},
-}
+// inShell are those a shell runs without a process of their own.
+var inShell = map[string]bool{":": true, "true": true, "false": true, "echo": true, "printf": true, "pwd": true, "test": true, "[": true}
 
 func init() {
 	commands = map[string]program{
@@ -111,8 +63,11 @@ func init() {
 			return p.places(argv, argv[1:], func(at place) *node { return &node{typ: backend.TypeFIFO, mode: 0o644} })
 		},
 		"ln": func(p *proc, argv []string) status {
+			if len(argv) == 3 {
+				return p.link(argv)
+			}
 			if len(argv) != 4 || argv[1] != "-s" {
-				return p.fails(argv, "only ln -s TARGET NAME is known")
+				return p.fails(argv, "only ln [-s] TARGET NAME is known")
 			}
 			return p.places(argv, argv[3:], func(at place) *node {
 				return &node{typ: backend.TypeSymlink, mode: 0o777, target: argv[2]}
@@ -274,6 +229,7 @@ func (p *proc) copyTo(r io.Reader) status {
 			return st
 		}
 		n, err := r.Read(buf)
+		p.self.exec.cpu.Add(int64(10 * time.Microsecond))
 		if _, werr := p.out.Write(buf[:n]); werr != nil {
 			return p.broken()
 		}
@@ -322,6 +278,57 @@ func head(p *proc, argv []string) status {
 	return p.copyTo(io.LimitReader(r, n))
 }
 
+// tail holds what it may have to print, as the real one does, though the memory
+// may not suffice.
+func tail(p *proc, argv []string) status {
+	if len(argv) < 3 || argv[1] != "-c" {
+		return p.fails(argv, "only tail -c N [FILE] is known")
+	}
+	n, err := strconv.ParseInt(argv[2], 10, 64)
+	if err != nil {
+		return p.fails(argv, "not a number: %s", argv[2])
+	}
+	r := p.in
+	if len(argv) > 3 {
+		if r, err = p.open(argv[3]); err != nil {
+			return p.fails(argv, "%v", err)
+		}
+	}
+	var held int64
+	var last []byte
+	buf := make([]byte, 32<<10)
+	for {
+		if st, dead := p.dead(); dead {
+			return st
+		}
+		m, err := r.Read(buf)
+		if held = min(held+int64(m), n); held > p.memory() {
+			p.outOfMemory()
+			continue
+		}
+		if last = append(last, buf[:m]...); int64(len(last)) > n {
+			last = last[int64(len(last))-n:]
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return p.print(string(last))
+		case err != nil:
+			return p.broken()
+		}
+	}
+}
+
+// outOfMemory is what the kernel does to a process that takes too much.
+func (p *proc) outOfMemory() {
+	p.machine.mu.Lock()
+	p.oomKills++
+	if p.self == p.self.exec.main.self {
+		p.self.exec.oom = true
+	}
+	p.machine.mu.Unlock()
+	p.self.deliver(int(syscall.SIGKILL))
+}
+
 func wc(p *proc, argv []string) status {
 	if len(argv) != 2 || argv[1] != "-c" {
 		return p.fails(argv, "only wc -c is known")
@@ -349,40 +356,6 @@ func yes(p *proc, argv []string) status {
 	}
 }
 
-func sh(p *proc, argv []string) status {
-	var script string
-	switch {
-	case len(argv) == 3 && argv[1] == "-c":
-		script = argv[2]
-	case len(argv) == 2:
-		r, err := p.open(argv[1])
-		if err != nil {
-			return p.fails(argv, "%v", err)
-		}
-		data, _ := io.ReadAll(r)
-		script = string(data)
-	default:
-		return p.fails(argv, "only sh -c SCRIPT and sh FILE are known")
-	}
-	tokens, err := lex(script)
-	if err != nil {
-		fmt.Fprintln(p.err, "sh: syntax error:", err)
-		return status{code: 2}
-	}
-	ps := &parser{tokens: tokens}
-	list, err := ps.list()
-	if err == nil && ps.peek() != "end" {
-		err = fmt.Errorf("unexpected %q", ps.peek())
-	}
-	if err != nil {
-		fmt.Fprintln(p.err, "sh: syntax error:", err)
-		return status{code: 2}
-	}
-	c := p.child()
-	c.shell = true
-	return list(c)
-}
-
 func test(p *proc, argv []string) status {
 	args := argv[1:]
 	if argv[0] == "[" {
@@ -391,14 +364,22 @@ func test(p *proc, argv []string) status {
 		}
 		args = args[:len(args)-1]
 	}
+	if len(args) == 2 && args[0] == "-t" {
+		fd := map[string]any{"0": p.in, "1": p.out, "2": p.err}[args[1]]
+		if isTerminal(fd) == nil {
+			return status{code: 1}
+		}
+		return status{}
+	}
 	if len(args) != 2 {
-		return p.fails(argv, "only -e, -f, -d and -L are known")
+		return p.fails(argv, "only -t, -e, -f, -d and -L are known")
 	}
 	p.files.mu.Lock()
 	defer p.files.mu.Unlock()
 	at, err := p.files.find(argv[0], p.dir, args[1], args[0] != "-L", false)
 	want := map[string]backend.FileType{"-f": backend.TypeRegular, "-d": backend.TypeDirectory, "-L": backend.TypeSymlink, "-p": backend.TypeFIFO}
-	if err == nil && at.node != nil && (args[0] == "-e" || want[args[0]] == at.node.typ) {
+	is := err == nil && at.node != nil && (args[0] == "-e" || want[args[0]] == at.node.typ)
+	if is != not {
 		return status{}
 	}
 	return status{code: 1}

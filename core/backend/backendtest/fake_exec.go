@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
-	"path"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,8 +21,7 @@ func validEnv(k, v string) bool {
 	return k != "" && !strings.ContainsAny(k, "=\x00") && strings.IndexByte(v, 0) < 0
 }
 
-func checkExec(req *backend.ExecRequest) error {
-	const op = "exec"
+func checkExec(op string, req *backend.ExecRequest) error {
 	invalid := func(format string, args ...any) error { return fault(backend.ErrInvalid, op, "", format, args...) }
 	switch {
 	case req.ID != "" && !backend.ValidID(req.ID):
@@ -39,6 +36,8 @@ func checkExec(req *backend.ExecRequest) error {
 		return invalid("a grace below zero or above one hour")
 	case req.OutputLimit < 0:
 		return invalid("a negative output limit")
+	case req.TTY != nil && (req.TTY.Rows == 0 || req.TTY.Cols == 0):
+		return invalid("a terminal without a size")
 	case strings.Contains(req.Shell, "\x00"):
 		return invalid("a command with a NUL")
 	}
@@ -55,18 +54,44 @@ func checkExec(req *backend.ExecRequest) error {
 	return nil
 }
 
-// Exec implements backend.Sandbox.
-func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
-	const op = "exec"
+// execution is one exec, from its start on.
+type execution struct {
+	machine *machine
+	id      string
+	grace   time.Duration
+	limit   int64
+	cpu     atomic.Int64 // nanoseconds, as if it had used them
+
+	term  *terminal
+	stdin *pipe // nil if it has no input that could come later
+	main  *proc
+	argv  []string
+	kept  [2]*keptStream
+	pumps []*pump
+
+	wait  chan struct{} // closed, and made anew, when a process has ended; machine.mu
+	ended chan struct{} // closed once result is final
+
+	// The machine's lock guards what follows.
+	result  backend.ExecResult
+	reason  backend.Outcome
+	cause   error
+	over    bool // the program has ended by itself
+	killing bool // whatever it starts is to die at once
+	oom     bool
+	output  int64
+}
+
+// begin makes an execution that is ready to run.
+func (s *fakeSandbox) beginExec(ctx context.Context, op string, req *backend.ExecRequest) (*execution, error) {
 	if s.over() {
 		return nil, fault(backend.ErrGone, op, s.id, "")
 	}
-	if err := checkExec(req); err != nil {
+	if err := checkExec(op, req); err != nil {
 		return nil, err
 	}
-	id := cmp.Or(req.ID, backend.NewID())
 	if ctx.Err() != nil {
-		return &backend.ExecResult{ID: id, Outcome: backend.OutcomeCancelled}, fault(ctx.Err(), op, "", "")
+		return nil, fault(ctx.Err(), op, "", "")
 	}
 	s.files.mu.Lock()
 	dir, err := s.files.must(op, s.files.workspace, cmp.Or(req.Dir, s.files.workspace), true)
@@ -77,56 +102,263 @@ func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*back
 	case dir.node.typ != backend.TypeDirectory:
 		return nil, fault(backend.ErrNotDirectory, op, req.Dir, "")
 	}
-	if !s.remember(id) {
-		return nil, fault(backend.ErrExists, op, id, "an exec of this id was started before")
+	x := &execution{
+		machine: s.machine, id: cmp.Or(req.ID, backend.NewID()), grace: graceOr(req.Grace), limit: req.OutputLimit,
+		argv: req.Argv, wait: make(chan struct{}), ended: make(chan struct{}),
 	}
-
-	d := newDomain(s.alive, graceOr(req.Grace))
-	out := &execOut{domain: d, stdout: req.Stdout, stderr: req.Stderr, limit: req.OutputLimit}
-	p := &proc{
-		machine: s.machine, domain: d, dir: dir.full, env: s.environment(req.Env), in: strings.NewReader(""),
-		out: stream{out, false}, err: stream{out, true},
-	}
-	if req.Stdin != nil {
-		ended := make(chan struct{})
-		defer close(ended)
-		p.in = pipeStdin(req.Stdin, d, ended)
-	}
-	timeout := cmp.Or(req.Timeout, s.spec.Timeout)
-	deadline := time.AfterFunc(timeout, func() { d.stop(backend.OutcomeTimeout, nil) })
-	defer deadline.Stop()
-	stop := context.AfterFunc(ctx, func() { d.stop(backend.OutcomeCancelled, nil) })
-	defer stop()
-
-	started := time.Now()
-	argv := req.Argv
 	if req.Shell != "" {
-		argv = []string{"/bin/sh", "-c", req.Shell}
+		x.argv = []string{"/bin/sh", "-c", req.Shell}
 	}
-	st := p.run(argv)
-	res := &backend.ExecResult{ID: id, ExitCode: st.code, Signal: st.signal, StartError: st.startError, Duration: time.Since(started)}
-	res.StdoutBytes, res.StderrBytes = out.close()
+	if !s.remember(x) {
+		return nil, fault(backend.ErrExists, op, x.id, "an exec of this id was started before")
+	}
+	x.connect(dir.full, req)
+	return x, nil
+}
+
+// connect gives it streams and its first process.
+func (x *execution) connect(dir string, req *backend.ExecRequest) {
+	self := x.fork(nil, x.argv)
+	out, errs := newPipe(), newPipe()
 	if req.Merged() {
-		res.StdoutBytes, res.StderrBytes = res.StdoutBytes+res.StderrBytes, 0
+		errs = out
 	}
-	reason, cause := d.finish()
+	x.kept = [2]*keptStream{x.machine.spool.stream(), x.machine.spool.stream()}
+	x.pumps = []*pump{{exec: x, from: out, to: req.Stdout, kept: x.kept[0], done: make(chan struct{})}}
+	if errs != out {
+		x.pumps = append(x.pumps, &pump{exec: x, from: errs, to: req.Stderr, kept: x.kept[1], done: make(chan struct{})})
+	}
+	in := newPipe()
+	if req.TTY != nil {
+		x.term = newTerminal(x, *req.TTY, in, out)
+		in.term, out.term = x.term, x.term
+	}
+	x.main = &proc{
+		machine: x.machine, self: self, dir: dir, env: x.machine.environment(req.Env),
+		in: end{in, self}, out: end{out, self}, err: end{errs, self},
+	}
+	switch {
+	case req.Stdin != nil || req.KeepStdin:
+		x.stdin = in
+	case x.term != nil:
+		x.term.typed([]byte{endOfInput}, nil)
+	default:
+		in.finish(io.EOF)
+	}
+}
+
+// run runs it to its end.
+func (x *execution) run(timeout time.Duration) {
+	m := x.machine
+	deadline := time.AfterFunc(cmp.Or(timeout, m.spec.Timeout), func() { x.stop(backend.OutcomeTimeout, nil) })
+	defer deadline.Stop()
+	stop := context.AfterFunc(m.alive, func() { x.stop(backend.OutcomeLost, nil) })
+	defer stop()
+	for _, p := range x.pumps {
+		go p.run()
+	}
+	started := time.Now()
+	st := x.main.run(x.argv)
+	if dead, yes := x.main.dead(); yes {
+		st = dead
+	}
+	x.main.self.exit()
+
+	m.mu.Lock()
+	x.over = x.reason == ""
+	reason := x.reason
+	if st.startError == "" && reason != "" {
+		x.killing = true
+	}
+	m.mu.Unlock()
+	if !x.over {
+		x.killAll()
+	}
+	x.main.in.(end).abandon(errPipe)
+	for _, p := range x.pumps {
+		p.from.finish(io.EOF)
+		<-p.done
+	}
+	if len(x.pumps) == 1 {
+		x.kept[1].finish()
+	}
+	x.settle(st, time.Since(started))
+}
+
+// settle notes how it ended.
+func (x *execution) settle(st status, took time.Duration) {
+	m := x.machine
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &x.result
+	r.ExitCode, r.Signal, r.StartError, r.Duration = st.code, st.signal, st.startError, took
+	r.UserTime, r.MaxRSS = time.Duration(x.cpu.Load()), fakeRSS
+	m.spool.mu.Lock()
+	r.StdoutBytes, r.StderrBytes = x.kept[0].end, x.kept[1].end
+	m.spool.mu.Unlock()
 	switch {
 	case st.startError != "":
-		res.Outcome = backend.OutcomeStartFailed
-	case s.over():
-		res.Outcome, cause = backend.OutcomeLost, fault(backend.ErrGone, op, s.id, "")
-	case reason != "":
-		res.Outcome = reason
+		r.Outcome = backend.OutcomeStartFailed
+	case m.over():
+		r.Outcome = backend.OutcomeLost
+	case x.reason != "":
+		r.Outcome = x.reason
+	case x.oom:
+		r.Outcome = backend.OutcomeOOM
 	case st.signal != 0:
-		res.Outcome = backend.OutcomeSignal
+		r.Outcome = backend.OutcomeSignal
+		r.OOMPossible = st.signal == int(syscall.SIGKILL)
 	default:
-		res.Outcome = backend.OutcomeExit
+		r.Outcome = backend.OutcomeExit
 	}
-	s.settled(res)
-	if cause == nil && res.Outcome == backend.OutcomeCancelled {
-		cause = fault(ctx.Err(), op, "", "")
+	close(x.ended)
+}
+
+// Exec implements backend.Sandbox.
+func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
+	const op = "exec"
+	x, err := s.beginExec(ctx, op, req)
+	if err != nil {
+		return nil, err
 	}
-	return res, cause
+	defer s.calling()()
+	if req.Stdin != nil {
+		go x.feed(req.Stdin)
+	}
+	stop := context.AfterFunc(ctx, func() { x.stop(backend.OutcomeCancelled, fault(ctx.Err(), op, "", "")) })
+	defer stop()
+	lost := context.AfterFunc(s.connected, func() {
+		x.stop(backend.OutcomeCancelled, fault(backend.ErrUnavailable, op, "", "the connection was closed"))
+	})
+	defer lost()
+	x.run(req.Timeout)
+	s.machine.mu.Lock()
+	defer s.machine.mu.Unlock()
+	if x.result.Outcome == backend.OutcomeLost {
+		x.cause = fault(backend.ErrGone, op, s.id, "")
+	}
+	return new(x.result), x.cause
+}
+
+// feed copies the caller's input.
+func (x *execution) feed(stdin io.Reader) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := stdin.Read(buf)
+		if _, werr := x.give(buf[:n], nil); werr != nil {
+			return
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			x.closeStdin()
+			return
+		case err != nil:
+			x.stop(backend.OutcomeCancelled, err)
+			return
+		}
+	}
+}
+
+// give hands input to the command, or types it.
+func (x *execution) give(b []byte, cancelled <-chan struct{}) (int, error) {
+	if x.term != nil {
+		return x.term.typed(b, cancelled)
+	}
+	return x.stdin.write(b, cancelled)
+}
+
+func (x *execution) closeStdin() {
+	if x.term != nil {
+		_, _ = x.term.typed([]byte{endOfInput}, nil) // it may have ended
+		return
+	}
+	x.stdin.finish(io.EOF)
+}
+
+// within returns what of b is within the limit of the output, and stops the
+// command beyond.
+func (x *execution) within(b []byte) []byte {
+	if x.limit == 0 {
+		return b
+	}
+	x.machine.mu.Lock()
+	room := max(0, x.limit-x.output)
+	x.output += int64(len(b))
+	x.machine.mu.Unlock()
+	if int64(len(b)) <= room {
+		return b
+	}
+	x.stop(backend.OutcomeOutputLimited, nil)
+	return b[:room]
+}
+
+// stop ends it, with grace, for the first reason given, unless its program has
+// ended.
+func (x *execution) stop(reason backend.Outcome, cause error) {
+	m := x.machine
+	m.mu.Lock()
+	if x.reason != "" || x.over {
+		m.mu.Unlock()
+		return
+	}
+	x.reason, x.cause = reason, cause
+	grace := x.grace
+	m.mu.Unlock()
+	x.signalAll(int(syscall.SIGTERM))
+	if m.over() || grace == 0 {
+		go x.killAll()
+		return
+	}
+	timer := time.AfterFunc(grace, x.killAll)
+	go func() {
+		<-x.ended
+		timer.Stop()
+	}()
+}
+
+// alive returns its processes.
+func (x *execution) alive() (all []*process, changed <-chan struct{}) {
+	m := x.machine
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.processes {
+		if s.exec == x {
+			all = append(all, s)
+		}
+	}
+	return all, x.wait
+}
+
+func (x *execution) signalAll(sig int) {
+	all, _ := x.alive()
+	for _, s := range all {
+		s.deliver(sig)
+	}
+}
+
+// killAll returns when nothing of it is left.
+func (x *execution) killAll() {
+	x.machine.mu.Lock()
+	x.killing = true
+	x.machine.mu.Unlock()
+	for {
+		all, changed := x.alive()
+		for _, s := range all {
+			s.deliver(int(syscall.SIGKILL))
+		}
+		if len(all) == 0 {
+			return
+		}
+		<-changed
+	}
+}
+
+// changed wakes killAll.
+func (x *execution) changed() {
+	x.machine.mu.Lock()
+	defer x.machine.mu.Unlock()
+	close(x.wait)
+	x.wait = make(chan struct{})
 }
 
 func graceOr(grace *time.Duration) time.Duration {
@@ -144,287 +376,18 @@ func (m *machine) environment(more map[string]string) map[string]string {
 }
 
 // remember notes that an exec was started, and reports whether its id is new.
-func (m *machine) remember(id string) bool {
+func (m *machine) remember(x *execution) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.execs[id] != nil {
+	if m.execs[x.id] != nil {
 		return false
 	}
-	m.execs[id] = &backend.ExecResult{ID: id, Outcome: backend.OutcomeRunning}
-	m.order = append(m.order, id)
-	for len(m.order) > keptExecs && m.execs[m.order[0]].Outcome != backend.OutcomeRunning {
+	x.result = backend.ExecResult{ID: x.id, Outcome: backend.OutcomeRunning}
+	m.execs[x.id] = x
+	m.order = append(m.order, x.id)
+	for len(m.order) > keptExecs && m.execs[m.order[0]].result.Outcome != backend.OutcomeRunning {
 		delete(m.execs, m.order[0])
 		m.order = m.order[1:]
 	}
 	return true
-}
-
-func (m *machine) settled(res *backend.ExecResult) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.execs[res.ID] = new(*res)
-}
-
-// Outcome implements backend.Sandbox.
-func (s *fakeSandbox) Outcome(ctx context.Context, req *backend.OutcomeRequest) (*backend.OutcomeReply, error) {
-	const op = "outcome"
-	if err := s.begin(ctx, op); err != nil {
-		return nil, err
-	}
-	if !backend.ValidID(req.ID) {
-		return nil, fault(backend.ErrInvalid, op, req.ID, "not a valid id")
-	}
-	s.machine.mu.Lock()
-	defer s.machine.mu.Unlock()
-	res := s.execs[req.ID]
-	if res == nil {
-		return nil, fault(backend.ErrNotFound, op, req.ID, "no such exec")
-	}
-	return &backend.OutcomeReply{Result: *res}, nil
-}
-
-// domain is everything one exec has started. Ending it ends all of that.
-type domain struct {
-	grace time.Duration
-	term  chan struct{} // closed: SIGTERM was sent
-	kill  chan struct{} // closed: SIGKILL was sent
-
-	mu     sync.Mutex
-	reason backend.Outcome
-	cause  error
-	timer  *time.Timer
-	killed bool
-	main   bool // the command itself has ended
-}
-
-// newDomain returns a domain that ends with the sandbox, if not before.
-func newDomain(alive context.Context, grace time.Duration) *domain {
-	d := &domain{grace: grace, term: make(chan struct{}), kill: make(chan struct{})}
-	context.AfterFunc(alive, func() {
-		d.stop(backend.OutcomeLost, nil)
-		d.killNow()
-	})
-	return d
-}
-
-// stop ends the domain, with grace, for the first reason given. Once the command
-// itself has ended, only the end of the sandbox does.
-func (d *domain) stop(reason backend.Outcome, cause error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.reason != "" || (d.main && reason != backend.OutcomeLost) {
-		return
-	}
-	d.reason, d.cause = reason, cause
-	close(d.term)
-	d.timer = time.AfterFunc(d.grace, d.killNow)
-}
-
-func (d *domain) killNow() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.killed {
-		d.killed = true
-		close(d.kill)
-	}
-}
-
-// finish notes that the command itself has ended. If it was made to, so is
-// everything else.
-func (d *domain) finish() (backend.Outcome, error) {
-	d.mu.Lock()
-	d.main = true
-	reason, cause := d.reason, d.cause
-	d.mu.Unlock()
-	if reason != "" {
-		d.killNow()
-	}
-	return reason, cause
-}
-
-// execOut hands output over, one write at a time, so that one writer may stand
-// for both streams.
-type execOut struct {
-	domain         *domain
-	mu             sync.Mutex
-	stdout, stderr io.Writer
-	limit          int64
-	count          [2]int64
-	closed         bool
-}
-
-func (o *execOut) close() (stdout, stderr int64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
-	return o.count[0], o.count[1]
-}
-
-// stream is one of the two.
-type stream struct {
-	out    *execOut
-	stderr bool
-}
-
-var errPipe = errors.New("broken pipe")
-
-func (s stream) Write(p []byte) (int, error) {
-	o := s.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return 0, errPipe
-	}
-	w, n := o.stdout, &o.count[0]
-	if s.stderr {
-		w, n = o.stderr, &o.count[1]
-	}
-	room := int64(len(p))
-	if o.limit > 0 {
-		room = max(0, min(room, o.limit-o.count[0]-o.count[1]))
-	}
-	*n += int64(len(p))
-	if room < int64(len(p)) {
-		defer o.domain.stop(backend.OutcomeOutputLimited, nil)
-	}
-	if w == nil || room == 0 {
-		return len(p), nil
-	}
-	if _, err := w.Write(p[:room]); err != nil {
-		o.domain.stop(backend.OutcomeCancelled, err)
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// pipeStdin copies input into a pipe, which breaks when the command ends or is
-// told to.
-func pipeStdin(stdin io.Reader, d *domain, ended <-chan struct{}) io.Reader {
-	r, w := io.Pipe()
-	go func() {
-		_, err := io.Copy(w, stdin)
-		if err != nil && !errors.Is(err, errPipe) {
-			d.stop(backend.OutcomeCancelled, err)
-		}
-		w.CloseWithError(err)
-	}()
-	go func() {
-		select {
-		case <-d.term:
-		case <-ended:
-		}
-		r.CloseWithError(errPipe)
-	}()
-	return r
-}
-
-// status is how a command ended.
-type status struct {
-	code       int
-	signal     int
-	startError string
-	exit       bool // of the shell that runs it
-}
-
-func signalled(n int) status { return status{code: 128 + n, signal: n, exit: true} }
-
-// proc is a running command of a fake sandbox.
-type proc struct {
-	*machine
-	domain     *domain
-	dir        string
-	env        map[string]string
-	in         io.Reader
-	out, err   io.Writer
-	last       int
-	ignoreTerm bool
-	shell      bool // inside a shell
-}
-
-// dead reports whether the process has been killed.
-func (p *proc) dead() (status, bool) {
-	select {
-	case <-p.domain.kill:
-		return signalled(int(syscall.SIGKILL)), true
-	default:
-	}
-	select {
-	case <-p.domain.term:
-		if !p.ignoreTerm {
-			return signalled(int(syscall.SIGTERM)), true
-		}
-	default:
-	}
-	return status{}, false
-}
-
-func (p *proc) sleep(d time.Duration) status {
-	term := p.domain.term
-	if p.ignoreTerm {
-		term = nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-term:
-		return signalled(int(syscall.SIGTERM))
-	case <-p.domain.kill:
-		return signalled(int(syscall.SIGKILL))
-	}
-	return status{}
-}
-
-// run runs a program: a built-in one, or a script of the tree.
-func (p *proc) run(argv []string) status {
-	if st, dead := p.dead(); dead {
-		return st
-	}
-	name := argv[0]
-	if strings.Contains(name, "/") {
-		if dir := path.Dir(name); commands[path.Base(name)] != nil && (dir == "/bin" || dir == "/usr/bin") {
-			return commands[path.Base(name)](p, argv)
-		}
-		return p.script(name, argv)
-	}
-	for dir := range strings.SplitSeq(p.env["PATH"], ":") {
-		if cmd := commands[name]; cmd != nil && (dir == "/bin" || dir == "/usr/bin") {
-			return cmd(p, argv)
-		}
-		full := path.Join(dir, name)
-		p.files.mu.Lock()
-		at, err := p.files.must("exec", p.dir, full, true)
-		p.files.mu.Unlock()
-		if err == nil && at.node.typ == backend.TypeRegular && at.node.mode&0o111 != 0 {
-			return p.script(full, argv)
-		}
-	}
-	return p.notStarted(127, name, "ENOENT: not found in PATH")
-}
-
-func (p *proc) notStarted(code int, name, why string) status {
-	if p.shell {
-		fmt.Fprintf(p.err, "sh: %s: %s\n", name, why)
-		return status{code: code}
-	}
-	return status{code: code, startError: name + ": " + why}
-}
-
-func (p *proc) script(name string, argv []string) status {
-	p.files.mu.Lock()
-	at, err := p.files.must("exec", p.dir, name, true)
-	p.files.mu.Unlock()
-	switch {
-	case errors.Is(err, backend.ErrNotFound):
-		return p.notStarted(127, name, "ENOENT: no such file or directory")
-	case err != nil:
-		return p.notStarted(126, name, "EACCES: "+err.Error())
-	case at.node.typ != backend.TypeRegular || at.node.mode&0o111 == 0:
-		return p.notStarted(126, name, "EACCES: permission denied")
-	}
-	body, ok := strings.CutPrefix(string(at.node.data), "#!/bin/sh\n")
-	if !ok {
-		return p.notStarted(126, name, "ENOEXEC: exec format error")
-	}
-	return commands["sh"](p, []string{"sh", "-c", body})
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // A small shell: lists with ; & && ||, pipes, subshells, while, redirections,
@@ -84,7 +85,7 @@ next:
 	return tokens, nil
 }
 
-// expand puts values in the place of $NAME, ${NAME}, $? and $$.
+// expand puts values in the place of $NAME, ${NAME}, $?, $! and $$.
 func (p *proc) expand(t token) string {
 	var b strings.Builder
 	for _, part := range t.parts {
@@ -107,9 +108,12 @@ func (p *proc) expand(t token) string {
 			case strings.HasPrefix(after, "?"):
 				n = 1
 				b.WriteString(strconv.Itoa(p.last))
+			case strings.HasPrefix(after, "!"):
+				n = 1
+				b.WriteString(strconv.Itoa(p.lastJob))
 			case strings.HasPrefix(after, "$"):
 				n = 1
-				b.WriteString(selfPID)
+				b.WriteString(strconv.Itoa(p.shellPID))
 			default:
 				for n < len(after) && (after[n] == '_' || after[n] >= 'A' && after[n] <= 'Z' || after[n] >= 'a' && after[n] <= 'z' || n > 0 && after[n] >= '0' && after[n] <= '9') {
 					n++
@@ -124,9 +128,6 @@ func (p *proc) expand(t token) string {
 	}
 	return b.String()
 }
-
-// selfPID is what $$ says in every shell.
-const selfPID = "4242"
 
 // parser runs a script while it reads it. With skip set it only reads.
 type parser struct {
@@ -154,13 +155,6 @@ func (ps *parser) accept(ops ...string) string {
 // command is a parsed piece of a script.
 type command func(p *proc) status
 
-// child returns a copy of p for a subshell.
-func (p *proc) child() *proc {
-	c := *p
-	c.env = maps.Clone(p.env)
-	return &c
-}
-
 // word returns the next token if it is a word without quotes, else "".
 func (ps *parser) word() string {
 	if ps.peek() == "" {
@@ -185,9 +179,7 @@ func (ps *parser) list() (command, error) {
 		if ps.accept("&") != "" {
 			inner := cmd
 			cmd = func(p *proc) status {
-				c := p.child()
-				c.in = strings.NewReader("")
-				go inner(c)
+				p.background(inner)
 				return status{}
 			}
 		} else if op := ps.peek(); op != ";" && op != "\n" && op != ")" && op != "end" {
@@ -206,9 +198,42 @@ func (ps *parser) list() (command, error) {
 			if st.exit {
 				return st
 			}
+			if st, exit := p.handleSignals(); exit {
+				return st
+			}
 		}
 		return st
 	}, nil
+}
+
+// background runs a command as a job. It reads nothing, and what is typed does not
+// interrupt it.
+func (p *proc) background(cmd command) {
+	c := p.fork(p.args())
+	c.in = strings.NewReader("")
+	c.self.ignore(int(syscall.SIGINT), int(syscall.SIGQUIT))
+	p.lastJob = c.self.pid
+	p.self.addJob(c.self)
+	go func() {
+		defer c.self.exit()
+		cmd(c)
+	}()
+}
+
+// handleSignals runs the traps of what was caught, and reports whether one of them
+// ends the shell.
+func (p *proc) handleSignals() (status, bool) {
+	for {
+		script := p.self.caught()
+		if script == "" {
+			return status{}, false
+		}
+		last := p.last
+		if st := p.runHere(script); st.exit {
+			return st, true
+		}
+		p.last = last
+	}
 }
 
 // andOr = pipeline { ("&&" | "||") pipeline }
@@ -251,20 +276,19 @@ func (ps *parser) pipeline() (command, error) {
 		}
 		before := left
 		left = func(p *proc) status {
-			r, w := io.Pipe()
-			a, b := p.child(), p.child()
-			a.out, b.in = w, r
-			done := make(chan struct{})
+			pipe := newPipe()
+			a, b := p.fork(p.args()), p.fork(p.args())
+			a.out, b.in = end{pipe, a.self}, end{pipe, b.self}
 			go func() {
-				defer close(done)
 				before(a)
-				w.CloseWithError(io.EOF)
+				pipe.finish(io.EOF)
+				a.self.exit()
 			}()
 			st := right(b)
-			r.CloseWithError(errPipe)
-			<-done
-			st.exit, st.signal = false, 0
-			return st
+			pipe.abandon(errPipe)
+			b.self.exit()
+			<-a.self.over
+			return p.waited(st)
 		}
 	}
 	return left, nil
@@ -304,6 +328,9 @@ func (ps *parser) loop() (command, error) {
 			if st := body(p); st.exit {
 				return st
 			}
+			if st, dead := p.dead(); dead {
+				return st
+			}
 		}
 	}, nil
 }
@@ -323,9 +350,10 @@ func (ps *parser) simple() (command, error) {
 			return nil, fmt.Errorf("an unclosed (")
 		}
 		body = func(p *proc) status {
-			st := inner(p.child())
-			st.exit, st.signal = false, 0
-			return st
+			c := p.fork(p.args())
+			st := inner(c)
+			c.self.exit()
+			return p.waited(st)
 		}
 	}
 	var words []token
@@ -391,9 +419,21 @@ func (p *proc) words(words []token) status {
 	if builtin := builtins[argv[0]]; builtin != nil {
 		return builtin(p, argv)
 	}
-	c := p.child()
+	if inShell[argv[0]] {
+		return commands[argv[0]](p, argv)
+	}
+	c := p.fork(argv)
 	maps.Copy(c.env, set)
 	st := c.run(argv)
+	if dead, yes := c.dead(); yes {
+		st = dead
+	}
+	c.self.exit()
+	return p.waited(st)
+}
+
+// waited is what the end of a child is to the shell that waited for it.
+func (p *proc) waited(st status) status {
 	st.exit, st.signal = false, 0
 	if dead, yes := p.dead(); yes {
 		return dead
@@ -432,7 +472,7 @@ func (p *proc) redirected(body command, redirections []redirection) status {
 		}
 	}
 	st := body(&c)
-	p.dir, p.env, p.ignoreTerm = c.dir, c.env, c.ignoreTerm
+	p.dir, p.env, p.lastJob = c.dir, c.env, c.lastJob
 	for _, f := range files {
 		if err := f.err; err != nil {
 			fmt.Fprintln(p.err, "sh:", err)

@@ -13,6 +13,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFake(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) (backend.Backend, backendtest.Opts) {
-		return backendtest.NewFake(), backendtest.Opts{Shell: true}
+		fake := backendtest.NewFake()
+		return fake, backendtest.Opts{Shell: true, Another: fake.Another}
 	})
 }

@@ -24,6 +24,10 @@ type Opts struct {
 	// Shell says that sandboxes made so have /bin/sh and the usual commands.
 	// Rules that run commands are skipped without.
 	Shell bool
+	// Another, if set, gives a further backend on the same engine, as another
+	// process of deep has it: Shutdown of it ends its connections and nothing else.
+	// Rules about a lost connection are skipped without.
+	Another func(ctx context.Context) (backend.Backend, error)
 	// Only are patterns, as path.Match has them, of the names of the rules to try;
 	// all if empty. One that no rule matches is an error.
 	Only []string
@@ -40,6 +44,8 @@ type Rule struct {
 	Sentence string
 	// Shell: it needs Opts.Shell.
 	Shell bool
+	// Another: it needs Opts.Another.
+	Another bool
 	// Needs a capability, if not empty.
 	Needs backend.Capability
 
@@ -97,6 +103,8 @@ func (r Rule) skip(caps []backend.Capability, opts Opts) string {
 	switch {
 	case r.Shell && !opts.Shell:
 		return "the sandboxes have no shell"
+	case r.Another && opts.Another == nil:
+		return "there is no second way to the backend"
 	case r.Needs != "" && !slices.Contains(caps, r.Needs):
 		return fmt.Sprintf("the backend does not declare the capability %s", r.Needs)
 	}

@@ -61,6 +61,25 @@ func forward(t testing.TB, cc grpc.ClientConnInterface) *grpc.ClientConn {
 	return forwarded
 }
 
+// tcpPair returns both ends of a connection over loopback.
+func tcpPair(t testing.TB) (a, b *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialled, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
 // client returns the sandbox behind cc.
 func client(cc grpc.ClientConnInterface) backend.Sandbox {
 	return wire.NewSandbox(cc, backend.SandboxInfo{ID: "sandbox", Backend: "test"}, nil)

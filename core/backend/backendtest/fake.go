@@ -33,7 +33,16 @@ func NewFake() *Fake {
 }
 
 func fault(kind error, op, path, format string, args ...any) *backend.Error {
-	return &backend.Error{Kind: kind, Backend: fakeName, Op: op, Path: path, Message: fmt.Sprintf(format, args...)}
+	return &backend.Error{Kind: kind, Backend: fakeName, Op: op, Path: path, Message: fmt.Sprintf(format, args...), Hint: hints[kind]}
+}
+
+// hints say what to do about what the caller can mend.
+var hints = map[error]string{
+	backend.ErrNotFound:   "look at what is there",
+	backend.ErrInvalid:    "look at what may be asked for",
+	backend.ErrConflict:   "look at what is there now",
+	backend.ErrPermission: "look at the mode, or write below the workspace",
+	backend.ErrNoSpace:    "remove files",
 }
 
 // begin refuses what comes after the context's end or Shutdown.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -128,27 +127,35 @@ func (s *fakeSandbox) unpack(op string, dir place, h *tar.Header, data []byte) e
 }
 
 // inside returns the place of a name in an archive, and makes what is missing on
-// the way there.
+// the way there. A link on the way is refused wherever it leads to.
 func (s *fakeSandbox) inside(op string, dir place, name string) (place, error) {
-	invalid := func(format string, args ...any) (place, error) {
-		return place{}, fault(backend.ErrInvalid, op, name, format, args...)
-	}
+	invalid := func(what string) (place, error) { return place{}, fault(backend.ErrInvalid, op, name, "%s", what) }
 	clean := path.Clean(name)
 	if path.IsAbs(name) || clean == ".." || strings.HasPrefix(clean, "../") {
 		return invalid("it would be outside")
 	}
-	if clean == "." {
-		return dir, nil
+	at := dir
+	for i, part := range strings.Split(clean, "/") {
+		switch {
+		case part == ".":
+			continue
+		case i == 0:
+		case at.node == nil:
+			if err := s.files.put(op, name, at, newDir(0o755)); err != nil {
+				return place{}, err
+			}
+			at.node = at.parent.children[at.name]
+		case at.node.typ == backend.TypeSymlink:
+			return invalid("it would be behind a symbolic link")
+		case at.node.typ != backend.TypeDirectory:
+			return place{}, fault(backend.ErrNotDirectory, op, name, "")
+		}
+		if err := checkPath(op, part); err != nil {
+			return place{}, err
+		}
+		at = place{parent: at.node, name: part, node: at.node.children[part], full: path.Join(at.full, part)}
 	}
-	// A link on the way is refused wherever it leads to.
-	at, err := s.files.find(op, dir.full, clean, false, true)
-	if err == nil && at.full != path.Join(dir.full, clean) {
-		return invalid("it would be behind a symbolic link")
-	}
-	if e := (*backend.Error)(nil); errors.As(err, &e) {
-		e.Path = name
-	}
-	return at, err
+	return at, nil
 }
 
 // GetArchive implements backend.Sandbox.
@@ -213,24 +220,4 @@ func pack(op string, archive *tar.Writer, rel string, n *node) error {
 		return err
 	}
 	return nil
-}
-
-// truncate makes a file of a size; what it did not hold is a hole.
-func truncate(p *proc, argv []string) status {
-	if len(argv) != 4 || argv[1] != "-s" {
-		return p.fails(argv, "only truncate -s BYTES FILE is known")
-	}
-	size, err := strconv.ParseInt(argv[2], 10, 64)
-	if err != nil || size < 0 {
-		return p.fails(argv, "not a size: %s", argv[2])
-	}
-	return p.places(argv, argv[3:], func(at place) *node {
-		n := &node{typ: backend.TypeRegular, mode: 0o644}
-		if at.node != nil {
-			n.mode, n.data = at.node.mode, at.node.data
-		}
-		n.data = n.data[:min(size, int64(len(n.data)))]
-		n.hole = size - int64(len(n.data))
-		return n
-	})
 }

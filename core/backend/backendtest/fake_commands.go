@@ -371,8 +371,12 @@ func test(p *proc, argv []string) status {
 		}
 		return status{}
 	}
+	not := len(args) == 3 && args[0] == "!"
+	if not {
+		args = args[1:]
+	}
 	if len(args) != 2 {
-		return p.fails(argv, "only -t, -e, -f, -d and -L are known")
+		return p.fails(argv, "only -t, [!] -e, -f, -d, -p and -L are known")
 	}
 	p.files.mu.Lock()
 	defer p.files.mu.Unlock()

@@ -276,6 +276,8 @@ func (s *fakeSandbox) Mkdir(ctx context.Context, req *backend.MkdirRequest) erro
 	switch {
 	case err != nil:
 		return err
+	case at.node == nil && s.files.isLink(req.Path):
+		return fault(backend.ErrExists, op, req.Path, "a link to nothing is there")
 	case at.node == nil:
 		return s.files.put(op, req.Path, at, newDir(mode))
 	case at.node.typ != backend.TypeDirectory:

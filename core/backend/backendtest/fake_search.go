@@ -192,7 +192,7 @@ func (s *fakeSandbox) Grep(ctx context.Context, req *backend.GrepRequest) (*back
 		case n.typ != backend.TypeRegular || !g.wanted(rel):
 		case !readable(n):
 			g.reply.Unreadable = append(g.reply.Unreadable, rel)
-		case bytes.IndexByte(n.data[:min(len(n.data), 8000)], 0) < 0:
+		case bytes.IndexByte(n.data[:min(len(n.data), 8000)], 0) < 0 && n.hole == 0:
 			g.search(rel, n.data)
 		}
 		return false

@@ -205,6 +205,12 @@ func (t *tree) must(op, dir, p string, follow bool) (place, error) {
 	return at, err
 }
 
+// isLink reports whether a link is at p itself.
+func (t *tree) isLink(p string) bool {
+	at, err := t.find("", t.workspace, p, false, false)
+	return err == nil && at.node != nil && at.node.typ == backend.TypeSymlink
+}
+
 func readable(n *node) bool { return n.system || n.mode&0o400 != 0 }
 func writable(n *node) bool { return !n.system && n.mode&0o200 != 0 }
 
@@ -273,6 +279,8 @@ func (t *tree) write(op, dir, p string, data []byte, mode uint32, parents bool) 
 			return false, fault(backend.ErrIsDirectory, op, p, "")
 		case old.typ != backend.TypeRegular:
 			return false, fault(backend.ErrInvalid, op, p, "a %s is not replaced", old.typ)
+		case !writable(old):
+			return false, fault(backend.ErrPermission, op, p, "")
 		}
 		n.mode = old.mode
 	}

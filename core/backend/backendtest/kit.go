@@ -57,7 +57,7 @@ func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
 		backendRules, capabilityRules, lifecycleRules, execRules, stopRules, statRules, readRules, writeRules, editRules, listRules,
-		globRules, grepRules, treeRules, nameRules,
+		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, specialRules, archiveRules, hostileRules,
 	} {
 		all = append(all, part...)
 	}

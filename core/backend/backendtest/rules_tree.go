@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
@@ -137,6 +138,68 @@ var listRules = []Rule{
 			}
 		},
 	},
+	{
+		Name:     "list-changing",
+		Sentence: "An entry that vanishes meanwhile does not spoil the rest.",
+		run: func(t *T) {
+			t.write("d/dir/f", "x")
+			for i := range 20 {
+				t.write(fmt.Sprintf("d/f%02d", i), "x")
+			}
+			want := t.names("d")
+			defer t.churn("d")()
+			for range 30 {
+				got := slices.DeleteFunc(t.names("d"), func(name string) bool { return strings.HasPrefix(name, "comes-and-goes-") })
+				if !slices.Equal(got, want) {
+					t.Errorf("%q, want %q", got, want)
+				}
+			}
+		},
+	},
+	{
+		Name:     "list-limit",
+		Sentence: "A negative limit is ErrInvalid; one above what a page holds is that.",
+		run: func(t *T) {
+			t.write("f", "")
+			_, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name, Limit: -1})
+			t.wantKind("negative", err, backend.ErrInvalid)
+			r, err := t.sandbox().List(t.ctx, &backend.ListDirRequest{Path: t.rule.Name, Limit: 1 << 40})
+			t.must("large", err)
+			if len(r.Entries) != 1 || r.Next != "" {
+				t.Errorf("%d entries, next %q", len(r.Entries), r.Next)
+			}
+		},
+	},
+}
+
+// churn makes and removes files in a directory of the rule's until it is told to
+// stop.
+func (t *T) churn(dir string) (stop func()) {
+	sb := t.sandbox()
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-ended:
+				return
+			default:
+			}
+			path := t.path(fmt.Sprintf("%s/comes-and-goes-%d", dir, i%7))
+			_, err := sb.WriteFile(t.ctx, &backend.WriteFileRequest{Path: path, Content: strings.NewReader("x")})
+			if err == nil {
+				err = sb.Remove(t.ctx, &backend.RemoveRequest{Path: path})
+			}
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+	}
 }
 
 func (t *T) remove(name string, recursive bool) error {
@@ -175,6 +238,50 @@ var treeRules = []Rule{
 				t.wantKind(what, t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: p}), backend.ErrInvalid)
 			}
 			t.wantContent("f", "x")
+			t.wantKind("setuid", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("s"), Mode: 0o4755}), backend.ErrInvalid)
+			if t.exists("s") {
+				t.Errorf("it was made")
+			}
+		},
+	},
+	{
+		Name:     "mkdir-link",
+		Sentence: "A link to a directory is one to Mkdir; a dangling one is ErrExists, and stays.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("d/f", "x")
+			t.sh("ln -s d link; ln -s nowhere dangling")
+			t.must("a link", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("link")}))
+			t.must("below a link", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("link/made")}))
+			if i := t.stat("d/made"); i.Type != backend.TypeDirectory {
+				t.Errorf("%+v", i)
+			}
+			t.wantKind("a dangling link", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("dangling")}), backend.ErrExists)
+			if i := t.stat("dangling"); i.Type != backend.TypeSymlink || t.exists("nowhere") {
+				t.Errorf("%+v", i)
+			}
+		},
+	},
+	{
+		Name:     "mkdir-at-once",
+		Sentence: "Of calls at once for the same directories, all find them made.",
+		run: func(t *T) {
+			sb := t.sandbox()
+			var wg sync.WaitGroup
+			for i := range 16 {
+				wg.Go(func() {
+					if err := sb.Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("a/b/c/d")}); err != nil {
+						t.Errorf("mkdir: %v", err)
+					}
+					if err := t.writeErr(t.path(fmt.Sprintf("w/x/y/%d", i)), 0, nil); err != nil {
+						t.Errorf("write: %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			if names := t.names("w/x/y"); len(names) != 16 {
+				t.Errorf("%q", names)
+			}
 		},
 	},
 	{
@@ -254,6 +361,69 @@ var treeRules = []Rule{
 			t.wantKind("a directory over a file", t.rename("d", "f", false), backend.ErrNotDirectory)
 			t.wantContent("f", "1")
 			t.must("no replace, free", t.rename("f", "h", true))
+		},
+	},
+	{
+		Name:     "rename-no-replace-race",
+		Sentence: "Of moves at once to one name with NoReplace, one is made; the others are ErrExists.",
+		run: func(t *T) {
+			const n = 12
+			for i := range n {
+				t.write(fmt.Sprint("f", i), fmt.Sprint(i))
+			}
+			errs := make([]error, n)
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { errs[i] = t.rename(fmt.Sprint("f", i), "to", true) })
+			}
+			wg.Wait()
+			made := 0
+			for i, err := range errs {
+				if err == nil {
+					made++
+					t.wantContent("to", fmt.Sprint(i))
+					continue
+				}
+				t.wantKind("rename", err, backend.ErrExists)
+				t.wantContent(fmt.Sprint("f", i), fmt.Sprint(i))
+			}
+			if made != 1 {
+				t.Errorf("%d were made", made)
+			}
+		},
+	},
+	{
+		Name:     "rename-directory",
+		Sentence: "A directory replaces an empty one; over one that is not empty it is ErrConflict, into itself ErrInvalid.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"d/f": "x", "full/f": "y"})
+			t.must("mkdir", t.sandbox().Mkdir(t.ctx, &backend.MkdirRequest{Path: t.path("empty")}))
+			t.wantKind("over a full one", t.rename("d", "full", false), backend.ErrConflict)
+			t.wantKind("into itself", t.rename("d", "d/e", false), backend.ErrInvalid)
+			t.must("over an empty one", t.rename("d", "empty", false))
+			t.wantContent("empty/f", "x")
+			t.wantContent("full/f", "y")
+			if names := t.names(""); !slices.Equal(names, []string{"empty", "full"}) {
+				t.Errorf("left: %q", names)
+			}
+		},
+	},
+	{
+		Name:     "rename-refuses",
+		Sentence: "The workspace itself is not moved, nor replaced.",
+		run: func(t *T) {
+			t.write("f", "x")
+			sb := t.sandbox()
+			ws := sb.Info().Workspace
+			for _, p := range []string{".", ws, ws + "/", "/"} {
+				if err := sb.Rename(t.ctx, &backend.RenameRequest{From: p, To: t.path("moved")}); err == nil {
+					t.Errorf("%s was moved", p)
+				}
+				if err := sb.Rename(t.ctx, &backend.RenameRequest{From: t.rule.Name, To: p}); err == nil {
+					t.Errorf("%s was replaced", p)
+				}
+			}
+			t.wantContent("f", "x")
 		},
 	},
 	{

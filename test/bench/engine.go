@@ -45,6 +45,7 @@ func (e *engine) start(ctx context.Context, image string) (string, error) {
 			AutoRemove:  true,
 			NetworkMode: "none",
 			LogConfig:   container.LogConfig{Type: "none"},
+			ShmSize:     512 << 20,
 			Resources: container.Resources{
 				Memory: 1 << 30, MemorySwap: 1 << 30, NanoCPUs: 2e9, PidsLimit: &pids,
 				Ulimits: []*units.Ulimit{{Name: "nofile", Soft: 4096, Hard: 4096}, {Name: "nproc", Soft: 4096, Hard: 4096}},
@@ -64,8 +65,13 @@ func (e *engine) remove(id string) error {
 
 // exec runs a command to its end, as `docker exec` does: create, attach, read
 // all, ask for the status.
-func (e *engine) exec(ctx context.Context, argv ...string) error {
-	created, err := e.api.ContainerExecCreate(ctx, e.id, container.ExecOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
+func (e *engine) exec(ctx context.Context, argv ...string) error { return e.feed(ctx, nil, argv...) }
+
+// feed is exec with input, nil for none.
+func (e *engine) feed(ctx context.Context, stdin io.Reader, argv ...string) error {
+	created, err := e.api.ContainerExecCreate(ctx, e.id, container.ExecOptions{
+		Cmd: argv, AttachStdin: stdin != nil, AttachStdout: true, AttachStderr: true,
+	})
 	if err != nil {
 		return err
 	}
@@ -74,6 +80,12 @@ func (e *engine) exec(ctx context.Context, argv ...string) error {
 		return err
 	}
 	defer attached.Close()
+	if stdin != nil {
+		go func() {
+			_, _ = io.Copy(attached.Conn, stdin)
+			_ = attached.CloseWrite()
+		}()
+	}
 	if _, err := stdcopy.StdCopy(io.Discard, io.Discard, attached.Reader); err != nil {
 		return err
 	}

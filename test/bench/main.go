@@ -105,19 +105,31 @@ func one(ctx context.Context, name, bin, state string) (rows []Row, err error) {
 	}
 	rows = append(rows, row)
 
+	before := pids("deep-guest")
 	sb, err := p.Create(ctx, &backend.CreateRequest{ID: backend.NewID(), Spec: specification(require.Python)})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, sb.Close()) }()
-	more, err := warm(ctx, name, sb, e)
-	if err != nil {
-		return nil, err
+	for _, measure := range []func() ([]Row, error){
+		func() ([]Row, error) { return warm(ctx, name, sb, e) },
+		func() ([]Row, error) { return alone(many(ctx, name, sb)) },
+		func() ([]Row, error) { return alone(terminal(ctx, name, sb)) },
+		func() ([]Row, error) { return tree(ctx, name, sb) },
+		func() ([]Row, error) { return flood(ctx, name, sb, newGuest(before)) },
+		func() ([]Row, error) { return stream(ctx, name, sb, e) },
+	} {
+		more, err := measure()
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
 	}
-	rows = append(rows, more...)
-	more, err = memory(ctx, bin, name, require.Python, state)
+	more, err := memory(ctx, bin, name, require.Python, state)
 	return append(rows, more...), err
 }
+
+func alone(r Row, err error) ([]Row, error) { return []Row{r}, err }
 
 func print(rows []Row) {
 	fmt.Printf("%d processors, %s %s/%s\n", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)

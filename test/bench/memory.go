@@ -38,11 +38,7 @@ func memory(ctx context.Context, bin, name, image, stateDir string) ([]Row, erro
 	// The guest is there once its command is.
 	var guest, plugin int
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		for pid := range pids("deep-guest") {
-			if !before[pid] && strings.Contains(cmdline(pid), "serve") {
-				guest = pid
-			}
-		}
+		guest = newGuest(before)
 		for pid := range pids("deep-backend-" + name) {
 			if parent(pid) == cmd.Process.Pid {
 				plugin = pid
@@ -68,6 +64,16 @@ func memory(ctx context.Context, bin, name, image, stateDir string) ([]Row, erro
 		rows = append(rows, Row{Name: m.name, Backend: name, Unit: "MiB", P50: mib, P99: mib})
 	}
 	return rows, nil
+}
+
+// newGuest returns the guest that was not there before, 0 if there is none.
+func newGuest(before map[int]bool) int {
+	for pid := range pids("deep-guest") {
+		if !before[pid] && strings.Contains(cmdline(pid), "serve") {
+			return pid
+		}
+	}
+	return 0
 }
 
 // pids returns the processes whose program has this name.

@@ -4,20 +4,48 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"path"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
+// globExpr is a compiled pattern.
+type globExpr struct{ *regexp.Regexp }
+
+// MatchString matches a path, which is bytes.
+func (g *globExpr) MatchString(rel string) bool { return g.Regexp.MatchString(characters(rel)) }
+
+// characters makes each byte that is no UTF-8 a character of its own: expressions
+// know none of them.
+func characters(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && size == 1 {
+			r = 0x10_0000 + rune(s[0]) // for private use
+		}
+		b.WriteRune(r)
+		s = s[size:]
+	}
+	return b.String()
+}
+
 // compileGlob turns a pattern into an expression on relative paths.
-func compileGlob(op, pattern string, hidden bool) (*regexp.Regexp, error) {
+func compileGlob(op, pattern string, hidden bool) (*globExpr, error) {
 	if pattern == "" || strings.IndexByte(pattern, 0) >= 0 {
 		return nil, fault(backend.ErrInvalid, op, pattern, "an empty pattern, or one with a NUL")
 	}
 	bad := func(what string) error { return fault(backend.ErrInvalid, op, pattern, "%s in the pattern", what) }
+	if pattern[0] == '/' || slices.Contains(strings.Split(pattern, "/"), "..") {
+		return nil, bad("a way out of the directory")
+	}
+	pattern = characters(pattern)
 	var b strings.Builder
 	b.WriteString(`(?s)^`)
 	depth := 0
@@ -88,7 +116,7 @@ func compileGlob(op, pattern string, hidden bool) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, bad(err.Error())
 	}
-	return re, nil
+	return &globExpr{re}, nil
 }
 
 func hiddenName(rel string) bool { return path.Base(rel)[0] == '.' }
@@ -174,12 +202,28 @@ func (s *fakeSandbox) Grep(ctx context.Context, req *backend.GrepRequest) (*back
 	if !readable(at.node) {
 		return nil, fault(backend.ErrPermission, op, req.Path, "")
 	}
-	ignored := map[string][]ignoreRule{"": ignoreRules(at.node)}
+	// Rules are known by their directory, as seen from the workspace; of what is
+	// elsewhere, from where the search begins.
+	ignored := map[string][]ignoreRule{}
+	below, inside := strings.CutPrefix(at.full, s.files.workspace+"/")
+	if !inside {
+		below = ""
+	}
+	if inside {
+		dir := s.files.lookup(s.files.workspace)
+		ignored[""] = ignoreRules(dir)
+		at := ""
+		for name := range strings.SplitSeq(below, "/") {
+			dir, at = dir.children[name], path.Join(at, name)
+			ignored[at] = ignoreRules(dir)
+		}
+	}
+	ignored[below] = ignoreRules(at.node)
 	each(at.node, "", func(rel string, n *node) bool {
 		if hiddenName(rel) && !req.Hidden {
 			return false
 		}
-		if !req.NoIgnore && isIgnored(ignored, rel, n.typ == backend.TypeDirectory) {
+		if !req.NoIgnore && isIgnored(ignored, path.Join(below, rel), n.typ == backend.TypeDirectory) {
 			return false
 		}
 		switch {
@@ -187,7 +231,7 @@ func (s *fakeSandbox) Grep(ctx context.Context, req *backend.GrepRequest) (*back
 			g.reply.Unreadable = append(g.reply.Unreadable, rel)
 			return false
 		case n.typ == backend.TypeDirectory:
-			ignored[rel] = ignoreRules(n)
+			ignored[path.Join(below, rel)] = ignoreRules(n)
 			return true
 		case n.typ != backend.TypeRegular || !g.wanted(rel):
 		case !readable(n):
@@ -203,7 +247,7 @@ func (s *fakeSandbox) Grep(ctx context.Context, req *backend.GrepRequest) (*back
 type grep struct {
 	req              *backend.GrepRequest
 	re               *regexp.Regexp
-	include, exclude []*regexp.Regexp
+	include, exclude []*globExpr
 	limit            int
 	found            int
 	reply            backend.GrepReply
@@ -231,11 +275,15 @@ func newGrep(op string, req *backend.GrepRequest) (*grep, error) {
 	}
 	var err error
 	if g.re, err = regexp.Compile(pattern); err != nil {
-		return nil, fault(backend.ErrInvalid, op, req.Path, "%v (position %d)", err, strings.Index(req.Pattern, "("))
+		at := 0
+		if e := (*syntax.Error)(nil); errors.As(err, &e) {
+			at = max(0, strings.LastIndex(req.Pattern, e.Expr))
+		}
+		return nil, fault(backend.ErrInvalid, op, req.Path, "byte %d: %v", at, err)
 	}
 	for _, list := range []struct {
 		in  []string
-		out *[]*regexp.Regexp
+		out *[]*globExpr
 	}{{req.Include, &g.include}, {req.Exclude, &g.exclude}} {
 		for _, p := range list.in {
 			if !strings.Contains(p, "/") {
@@ -253,7 +301,7 @@ func newGrep(op string, req *backend.GrepRequest) (*grep, error) {
 
 // wanted reports whether the include and exclude patterns let a file through.
 func (g *grep) wanted(rel string) bool {
-	match := func(re *regexp.Regexp) bool { return re.MatchString(rel) }
+	match := func(re *globExpr) bool { return re.MatchString(rel) }
 	return (len(g.include) == 0 || slices.ContainsFunc(g.include, match)) && !slices.ContainsFunc(g.exclude, match)
 }
 
@@ -318,7 +366,7 @@ func (g *grep) line(rel string, i int, text string, context bool) backend.GrepMa
 
 // ignoreRule is one line of a .gitignore file.
 type ignoreRule struct {
-	re      *regexp.Regexp
+	re      *globExpr
 	negate  bool
 	dirOnly bool
 }
@@ -330,10 +378,15 @@ func ignoreRules(dir *node) []ignoreRule {
 	}
 	var rules []ignoreRule
 	for line := range strings.SplitSeq(string(file.data), "\n") {
-		line = strings.TrimRight(line, " \r")
+		line = strings.TrimSuffix(line, "\r")
+		for strings.HasSuffix(line, " ") && !strings.HasSuffix(line, `\ `) {
+			line = line[:len(line)-1]
+		}
 		if line == "" || line[0] == '#' {
 			continue
 		}
+		// Braces are no more than that here.
+		line = strings.NewReplacer("{", `\{`, "}", `\}`).Replace(line)
 		var r ignoreRule
 		line, r.negate = strings.CutPrefix(line, "!")
 		line, r.dirOnly = strings.CutSuffix(line, "/")

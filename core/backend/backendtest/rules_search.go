@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -175,6 +176,86 @@ var globRules = []Rule{
 				t.Errorf("matches %v, unreadable %q", r.Matches, r.Unreadable)
 			}
 			t.sh("chmod 755 closed")
+		},
+	},
+	{
+		Name:     "glob-order-tie",
+		Sentence: "Of files of one time, the path breaks the tie.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("c", "x")
+			t.sh("ln c a; ln c b; ln c d")
+			r, err := t.sandbox().Glob(t.ctx, &backend.GlobRequest{Path: t.rule.Name, Pattern: "*"})
+			t.must("glob", err)
+			var got []string
+			for _, m := range r.Matches {
+				got = append(got, m.Path)
+			}
+			if !slices.Equal(got, []string{"a", "b", "c", "d"}) {
+				t.Errorf("%q", got)
+			}
+		},
+	},
+	{
+		Name:     "glob-escapes",
+		Sentence: "A backslash takes what follows as it is; a class may be negated and hold what would be special.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a*b": "", "axb": "", "{a,b}": "", "[x]": "", "a?": "", "-": "", "!": ""})
+			for pattern, want := range map[string][]string{
+				`a\*b`: {"a*b"}, "a*b": {"a*b", "axb"}, `\{a,b\}`: {"{a,b}"}, `\[x\]`: {"[x]"}, `a\?`: {"a?"}, `[a-]`: {"-"}, "[!a-z{[]": {"!", "-"}, "a[*?]b": {"a*b"},
+			} {
+				t.wantGlob(backend.GlobRequest{Pattern: pattern}, want...)
+			}
+		},
+	},
+	{
+		Name:     "glob-braces",
+		Sentence: "Braces nest, may be empty on a side and hold slashes.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "", "ab": "", "abc": "", "d/x.go": "", "e/y.go": "", "e/y.py": ""})
+			for pattern, want := range map[string][]string{
+				"a{,b}": {"a", "ab"}, "a{b{,c},}": {"a", "ab", "abc"}, "{d/x,e/*}.{go,md}": {"d/x.go", "e/y.go"}, "**/*.{go,py}": {"d/x.go", "e/y.go", "e/y.py"}, "{a}": {"a"},
+			} {
+				t.wantGlob(backend.GlobRequest{Pattern: pattern}, want...)
+			}
+		},
+	},
+	{
+		Name:     "glob-bytes",
+		Sentence: "A pattern is bytes, and ? is one character or one byte that is none.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"\xff\xfe": "", "\xffa": "", "é": "", "日": "", "new\nline": ""})
+			for pattern, want := range map[string][]string{
+				"\xff*": {"\xffa", "\xff\xfe"}, "?": {"é", "日"}, "??": {"\xffa", "\xff\xfe"}, "[é日]": {"é", "日"}, "new?line": {"new\nline"}, "new\n*": {"new\nline"},
+			} {
+				t.wantGlob(backend.GlobRequest{Pattern: pattern}, want...)
+			}
+		},
+	},
+	{
+		Name:     "glob-stays-below",
+		Sentence: "A pattern is relative to its directory and leads nowhere else: one with .. or a slash in front is ErrInvalid.",
+		run: func(t *T) {
+			t.write("d/f", "")
+			for _, pattern := range []string{"../*", "d/../*", "/etc/*", "/"} {
+				t.wantKind(pattern, t.globErr(backend.GlobRequest{Path: t.path("d"), Pattern: pattern}), backend.ErrInvalid)
+			}
+		},
+	},
+	{
+		Name:     "glob-default",
+		Sentence: "No path searches the workspace; a link to a directory may be one to search.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("d/f", "")
+			t.sh("ln -s d link")
+			r, err := t.sandbox().Glob(t.ctx, &backend.GlobRequest{Pattern: t.rule.Name + "/d/*"})
+			t.must("glob", err)
+			if len(r.Matches) != 1 || r.Matches[0].Path != t.path("d/f") {
+				t.Errorf("%+v", r.Matches)
+			}
+			t.wantGlob(backend.GlobRequest{Path: t.path("link"), Pattern: "*"}, "f")
+			t.wantKind("a negative limit", t.globErr(backend.GlobRequest{Pattern: "*", Limit: -1}), backend.ErrInvalid)
 		},
 	},
 }
@@ -402,6 +483,153 @@ var grepRules = []Rule{
 			t.must("grep", err)
 			if len(r.Matches) != 1 || !slices.Equal(r.Unreadable, []string{"closed"}) {
 				t.Errorf("matches %v, unreadable %q", r.Matches, r.Unreadable)
+			}
+		},
+	},
+	{
+		Name:     "grep-position",
+		Sentence: "An invalid pattern is ErrInvalid with the position.",
+		run: func(t *T) {
+			t.write("f", "x")
+			for pattern, at := range map[string]string{"abc[de": "3", "ab*cd**": "5", "abcd(?P<n": "4", `ab\q`: "2"} {
+				err := t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: pattern})
+				t.wantKind(pattern, err, backend.ErrInvalid)
+				if e := (*backend.Error)(nil); errors.As(err, &e) && !strings.Contains(e.Message, at) {
+					t.Errorf("%s: no position %s in %q", pattern, at, e.Message)
+				}
+			}
+		},
+	},
+	{
+		Name:     "grep-line-ends",
+		Sentence: "A pattern is matched against each line without its end, which may be CRLF or missing.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"crlf": "one\r\ntwo\r\n\r\n", "last": "one\ntwo", "empty lines": "\n\none\n"})
+			t.wantGrep(backend.GrepRequest{Pattern: "e$"}, "crlf:1:one", "empty lines:3:one", "last:1:one")
+			t.wantGrep(backend.GrepRequest{Pattern: "^two$"}, "crlf:2:two", "last:2:two")
+			t.wantGrep(backend.GrepRequest{Pattern: "^$"}, "crlf:3:", "empty lines:1:", "empty lines:2:")
+			t.wantGrep(backend.GrepRequest{Pattern: `one\s+two`})
+		},
+	},
+	{
+		Name:     "grep-context-files",
+		Sentence: "Context ends at the ends of a file, and does not count as a match.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "hit\nafter a\n", "b": "before b\nhit\n", "c": "no\n"})
+			t.wantGrep(backend.GrepRequest{Pattern: "hit", Before: 3, After: 3}, "a:1:hit", "a-2-after a", "b-1-before b", "b:2:hit")
+			r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "hit", Before: 1, After: 1, Limit: 2})
+			t.must("grep", err)
+			if r.Truncated || len(r.Matches) != 4 {
+				t.Errorf("truncated %v, %d lines", r.Truncated, len(r.Matches))
+			}
+			t.wantGrep(backend.GrepRequest{Pattern: "hit", After: 2, Mode: backend.GrepCount}, "a:1", "b:1")
+		},
+	},
+	{
+		Name:     "grep-ignored-above",
+		Sentence: "The .gitignore files above the directory searched, up to the workspace, hold too.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{
+				".gitignore": "*.log\n/d/anchored\n", "d/e/.gitignore": "!kept.log\n", "d/e/a.log": "x", "d/e/kept.log": "x", "d/e/a": "x", "d/anchored/a": "x",
+			})
+			t.wantGrep(backend.GrepRequest{Path: t.path("d/e"), Pattern: "x", Mode: backend.GrepFiles}, "a", "kept.log")
+			t.wantGrep(backend.GrepRequest{Path: t.path("d"), Pattern: "x", Mode: backend.GrepFiles}, "e/a", "e/kept.log")
+		},
+	},
+	{
+		Name:     "grep-ignore-syntax",
+		Sentence: "A .gitignore pattern is read as git reads it: anchored by a slash, for directories by one at its end, the last that matches decides.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{
+				".gitignore": strings.Join([]string{
+					"# a comment", "", `\#file`, `\!file`, "dir/", "/top", "a/b", "**/deep", "tree/**", "x/**/y", "f[0-3].txt", "?q", "trailing   ", `kept\ `, "{p,q}",
+					"*.tmp", "!important.tmp", "crlf\r", "[", "gone", "!gone", "gone",
+				}, "\n"),
+				"#file": "x", "!file": "x", "# a comment": "x", "dir/f": "x", "n/dir/f": "x", "n/m/dir": "x", "top": "x", "n/top": "x",
+				"a/b": "x", "n/a/b": "x", "n/m/deep": "x", "tree/f": "x", "n/tree/f": "x", "x/y": "x", "x/1/2/y": "x", "x/z": "x",
+				"f2.txt": "x", "f4.txt": "x", "aq": "x", "q": "x", "trailing": "x", "kept ": "x", "kept": "x", "p": "x", "{p,q}": "x",
+				"a.tmp": "x", "n/important.tmp": "x", "crlf": "x", "[": "x", "gone": "x",
+			})
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles},
+				"# a comment", "[", "f4.txt", "kept", "n/a/b", "n/important.tmp", "n/m/dir", "n/top", "n/tree/f", "p", "q", "x/z")
+		},
+	},
+	{
+		Name:     "grep-ignored-directory",
+		Sentence: "What is in a directory left out stays out, whatever takes it back below.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{".gitignore": "out/\n!out/kept\n", "out/kept": "x", "out/.gitignore": "!*\n", "out/f": "x", "in": "x"})
+			t.wantGrep(backend.GrepRequest{Pattern: "x", Mode: backend.GrepFiles}, "in")
+		},
+	},
+	{
+		Name:     "grep-default",
+		Sentence: "No path searches the workspace; a link to a directory or a file may be what to search.",
+		Shell:    true,
+		run: func(t *T) {
+			t.write("d/f", "needle in "+t.rule.Name+"\n")
+			t.sh("ln -s d link; ln -s d/f file")
+			r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Pattern: "needle in " + t.rule.Name})
+			t.must("grep", err)
+			if len(r.Matches) != 1 || r.Matches[0].Path != t.path("d/f") {
+				t.Errorf("%+v", r.Matches)
+			}
+			t.wantGrep(backend.GrepRequest{Path: t.path("link"), Pattern: "needle"}, "f:1:needle in "+t.rule.Name)
+			t.wantGrep(backend.GrepRequest{Path: t.path("file"), Pattern: "needle"}, "file:1:needle in "+t.rule.Name)
+		},
+	},
+	{
+		Name:     "grep-count-limit",
+		Sentence: "A limit counts files where files are told; it tells that it cut.",
+		run: func(t *T) {
+			t.writeAll(map[string]string{"a": "x\nx\n", "b": "x\nx\nx\n", "c": "x\n"})
+			for _, mode := range []backend.GrepMode{backend.GrepFiles, backend.GrepCount} {
+				for limit, cut := range map[int]bool{2: true, 3: false} {
+					r, err := t.sandbox().Grep(t.ctx, &backend.GrepRequest{Path: t.rule.Name, Pattern: "x", Mode: mode, Limit: limit})
+					t.must("grep", err)
+					if len(r.Matches) != limit || r.Truncated != cut || r.Matches[1].Path != "b" {
+						t.Errorf("%s, limit %d: %+v, truncated %v", mode, limit, r.Matches, r.Truncated)
+					}
+				}
+			}
+			t.wantKind("a negative limit", t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: "x", Limit: -1}), backend.ErrInvalid)
+		},
+	},
+	{
+		Name:     "grep-expressions",
+		Sentence: "RE2: classes, alternatives, word boundaries and flags of its own; what RE2 does not know is ErrInvalid.",
+		run: func(t *T) {
+			t.write("f", "Foo bar\nfoobar\nnaïve 日本\n12-34\n")
+			for pattern, want := range map[string]string{
+				`\bbar\b`: "f:1:Foo bar", "(?i)^foo ": "f:1:Foo bar", `^\d{2}-\d+$`: "f:4:12-34", `\p{Han}+`: "f:3:naïve 日本", "na.ve": "f:3:naïve 日本", "o{2}b|zzz": "f:2:foobar",
+			} {
+				t.wantGrep(backend.GrepRequest{Pattern: pattern}, want)
+			}
+			for _, pattern := range []string{`(a)\1`, "(?=x)", "(?<!x)y", "a{2000}"} {
+				t.wantKind(pattern, t.grepErr(backend.GrepRequest{Path: t.rule.Name, Pattern: pattern}), backend.ErrInvalid)
+			}
+		},
+	},
+	{
+		Name:     "search-changing",
+		Sentence: "What vanishes while it is searched does not spoil the rest.",
+		run: func(t *T) {
+			var want []string
+			for i := range 20 {
+				name := fmt.Sprintf("f%02d", i)
+				t.write("d/"+name, "needle")
+				want = append(want, name)
+			}
+			defer t.churn("d")()
+			for range 15 {
+				got := t.globPaths(backend.GlobRequest{Path: t.path("d"), Pattern: "f*"})
+				if !slices.Equal(got, want) {
+					t.Errorf("glob: %q", got)
+				}
+				got = t.grepLines(backend.GrepRequest{Path: t.path("d"), Pattern: "needle", Mode: backend.GrepFiles})
+				if !slices.Equal(got, want) {
+					t.Errorf("grep: %q", got)
+				}
 			}
 		},
 	},

@@ -71,9 +71,10 @@ type WriteFileRequest struct {
 	// Append adds Content to the end of what is there, all of it or nothing.
 	// Readers may see it grow.
 	Append bool
-	// IfAbsent makes it ErrConflict unless there is nothing at Path; IfSHA256
-	// unless the content there has this sum, in lower-case hex. The file is
-	// untouched then. At most one of them, else ErrInvalid.
+	// IfAbsent makes it ErrConflict unless there is nothing at Path, not even a
+	// dangling symbolic link; IfSHA256 unless there is a file whose content has
+	// this sum, in lower-case hex. The file is untouched then, and Content need not
+	// have been read. At most one of them, else ErrInvalid.
 	IfAbsent bool
 	IfSHA256 string
 }
@@ -88,7 +89,8 @@ type WriteFileReply struct {
 	Created bool
 }
 
-// MaxEditSize is the largest file Edit takes, in bytes; above it is ErrTooLarge.
+// MaxEditSize is the largest file Edit takes or makes, in bytes; above it is
+// ErrTooLarge.
 const MaxEditSize = 64 << 20
 
 // EditRequest replaces Old by New.

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,11 +22,9 @@ func (s *Sandbox) edit(ctx context.Context, req *backend.EditRequest) (*backend.
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(req.Old) == 0:
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "the text to find is empty"}
-	case bytes.Equal(req.Old, req.New):
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "the new text is the old one"}
+	b := newBatch(req)
+	if err := b.check(); err != nil {
+		return nil, err
 	}
 	// Find the file, wait for its turn, find it again: a waiting edit holds no
 	// thread, and sees what the one before it left.
@@ -51,24 +48,28 @@ func (s *Sandbox) edit(ctx context.Context, req *backend.EditRequest) (*backend.
 	defer unlock()
 	var reply *backend.EditReply
 	err = s.files.do(ctx, func() error {
-		reply, err = editFile(path, req)
+		reply, err = editFile(path, b, req.IfSHA256)
 		return err
 	})
 	return reply, err
 }
 
 // editFile does the whole edit, on a thread with the user's rights.
-func editFile(path string, req *backend.EditRequest) (*backend.EditReply, error) {
+func editFile(path string, b batch, ifSHA256 string) (*backend.EditReply, error) {
 	t, err := findTarget(path, false)
 	if err != nil {
 		return nil, err
 	}
 	content, err := readWhole(t)
-	if err != nil {
-		t.close()
-		return nil, err
+	if err == nil && ifSHA256 != "" {
+		if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != ifSHA256 {
+			err = errChanged()
+		}
 	}
-	replaced, err := matches(content, req)
+	replaced := 0
+	if err == nil {
+		content, replaced, err = b.apply(content)
+	}
 	if err != nil {
 		t.close()
 		return nil, err
@@ -79,16 +80,6 @@ func editFile(path string, req *backend.EditRequest) (*backend.EditReply, error)
 		return nil, err
 	}
 	defer func() { _ = r.discard() }()
-	for range replaced {
-		i := bytes.Index(content, req.Old)
-		if err := r.write(content[:i]); err != nil {
-			return nil, err
-		}
-		if err := r.write(req.New); err != nil {
-			return nil, err
-		}
-		content = content[i+len(req.Old):]
-	}
 	if err := r.write(content); err != nil {
 		return nil, err
 	}
@@ -96,26 +87,6 @@ func editFile(path string, req *backend.EditRequest) (*backend.EditReply, error)
 		return nil, err
 	}
 	return &backend.EditReply{Replaced: replaced, Size: r.size, SHA256: hexSum(r.sum)}, nil
-}
-
-// matches returns how many matches are to be replaced.
-func matches(content []byte, req *backend.EditRequest) (int, error) {
-	if req.IfSHA256 != "" {
-		sum := sha256.Sum256(content)
-		if hex.EncodeToString(sum[:]) != req.IfSHA256 {
-			return 0, &backend.Error{Kind: backend.ErrConflict, Message: "the file is not what it was", Hint: "read it again"}
-		}
-	}
-	n := bytes.Count(content, req.Old)
-	switch {
-	case n == 0:
-		return 0, &backend.Error{Kind: backend.ErrNotFound, Message: "the text to replace is not in the file",
-			Hint: "read the file again and copy the text exactly, white space included"}
-	case n > 1 && !req.All:
-		return 0, &backend.Error{Kind: backend.ErrConflict, Count: n, Message: fmt.Sprintf("the text to replace is in the file %d times", n),
-			Hint: "give more of what surrounds it, or ask for all"}
-	}
-	return n, nil
 }
 
 // readWhole reads the file at t, which is to be edited.
@@ -126,29 +97,15 @@ func readWhole(t *target) ([]byte, error) {
 	if err := mustBeRegular(t.old); err != nil {
 		return nil, err
 	}
-	at, err := openAt(t.dir, t.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(at) }()
 	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return nil, err
-	}
-	if err := mustBeRegular(&st); err != nil {
-		return nil, err
-	}
-	if err := notOurs(at, &st); err != nil {
-		return nil, err
-	}
-	if st.Size > backend.MaxEditSize {
-		return nil, &backend.Error{Kind: backend.ErrTooLarge, Message: fmt.Sprintf("%d bytes, above the %d an edit takes", st.Size, backend.MaxEditSize)}
-	}
-	fd, err := reopen(at, unix.O_RDONLY)
+	fd, err := t.open(unix.O_RDONLY, &st)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
+	if st.Size > backend.MaxEditSize {
+		return nil, &backend.Error{Kind: backend.ErrTooLarge, Message: fmt.Sprintf("%d bytes, above the %d an edit takes", st.Size, backend.MaxEditSize)}
+	}
 	// One byte more, to notice a file that grows.
 	content := make([]byte, st.Size+1)
 	n := 0

@@ -27,13 +27,19 @@ type target struct {
 // writing: a dangling one names the file to make. Directories that miss are
 // made, if asked for. The caller closes it.
 func findTarget(path string, parents bool) (*target, error) {
+	return followTo(path, parents, maxLinks)
+}
+
+// followTo is findTarget for at most so many links in the last place; one more
+// is ELOOP.
+func followTo(path string, parents bool, links int) (*target, error) {
 	at := unix.AT_FDCWD
 	defer func() {
 		if at != unix.AT_FDCWD {
 			_ = unix.Close(at)
 		}
 	}()
-	for range maxLinks {
+	for range links + 1 {
 		dirPath, name, slash := splitPath(path)
 		if name == "" || name == "." || name == ".." || slash {
 			return nil, unix.EISDIR
@@ -87,6 +93,25 @@ func lookAt(dir int, name string) (t *target, link string, err error) {
 }
 
 func (t *target) close() { _ = unix.Close(t.dir) }
+
+// open opens the regular file that is there now, and describes it in st.
+func (t *target) open(flags int, st *unix.Stat_t) (int, error) {
+	at, err := openAt(t.dir, t.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(at) }()
+	if err := unix.Fstat(at, st); err != nil {
+		return -1, err
+	}
+	if err := mustBeRegular(st); err != nil {
+		return -1, err
+	}
+	if err := notOurs(at, st); err != nil {
+		return -1, err
+	}
+	return reopen(at, flags)
+}
 
 // makeDirs makes path and what is missing above it, and returns its descriptor.
 func makeDirs(at int, path string, mode uint32) (int, error) {

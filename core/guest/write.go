@@ -24,7 +24,8 @@ var writeBuffers = sync.Pool{New: func() any { return new([writeBuffer]byte) }}
 //
 // A file with several names (hard links) is replaced under this one; the others
 // keep the old content. A file that is mounted by itself cannot be replaced and
-// is ErrUnsupported. Killed half way, the guest leaves a file ".deep-….tmp".
+// is ErrUnsupported. Killed half way, the guest leaves a file ".deep-….tmp", or
+// what it had appended until then.
 func (s *Sandbox) WriteFile(ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
 	reply, err := s.writeFile(ctx, req)
 	return reply, failed("write file", req.Path, err)
@@ -35,46 +36,60 @@ func (s *Sandbox) writeFile(ctx context.Context, req *backend.WriteFileRequest) 
 	if err != nil {
 		return nil, err
 	}
-	mode := req.Mode
+	w := &writing{sandbox: s, path: path, mode: req.Mode, content: req.Content, condition: condition{req.IfAbsent, req.IfSHA256}}
 	switch {
-	case mode == 0:
-		mode = 0o644
-	case mode&^0o777 != 0:
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits", mode)}
+	case w.mode == 0:
+		w.mode = 0o644
+	case w.mode&^0o777 != 0:
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits", w.mode)}
 	}
-	content := req.Content
-	if content == nil {
-		content = strings.NewReader("")
-	}
-	buf := writeBuffers.Get().(*[writeBuffer]byte)
-	defer writeBuffers.Put(buf)
-
-	// The first piece is taken before anything is touched: most files are no
-	// longer, and are then written in one visit to a thread.
-	n, ended, err := fillFrom(content, buf[:])
-	if err != nil {
+	if err := w.condition.check(); err != nil {
 		return nil, err
 	}
-	var r *replacement
-	err = s.files.do(ctx, func() error {
-		t, err := findTarget(path, true)
-		if err != nil {
-			return err
-		}
-		r, err = replace(t, mode)
-		if err != nil {
-			t.close()
-			return err
-		}
-		return r.write(buf[:n])
-	})
+	if w.content == nil {
+		w.content = strings.NewReader("")
+	}
+	w.buf = writeBuffers.Get().(*[writeBuffer]byte)
+	defer writeBuffers.Put(w.buf)
+	// The first piece is taken before anything is touched: most files are no
+	// longer, and are then written in one visit to a thread.
+	if err := w.fill(); err != nil {
+		return nil, err
+	}
+	if req.Append {
+		return w.append(ctx)
+	}
+	return w.replace(ctx)
+}
+
+// writing is one call of WriteFile.
+type writing struct {
+	sandbox   *Sandbox
+	path      string
+	mode      uint32
+	condition condition
+	content   io.Reader
+
+	buf   *[writeBuffer]byte
+	n     int  // bytes in buf
+	ended bool // they are the last of content
+}
+
+// fill takes the next piece of the content into buf.
+func (w *writing) fill() (err error) {
+	w.n, w.ended, err = fillFrom(w.content, w.buf[:])
+	return err
+}
+
+// replace puts the content in the place of what is there.
+func (w *writing) replace(ctx context.Context) (*backend.WriteFileReply, error) {
+	s := w.sandbox
+	r, err := w.begin(ctx)
 	if r != nil {
 		defer func() { _ = s.files.doAnyway(r.discard) }()
 	}
-	for err == nil && !ended {
-		if n, ended, err = fillFrom(content, buf[:]); err == nil {
-			err = s.files.do(ctx, func() error { return r.write(buf[:n]) })
-		}
+	if err == nil {
+		err = w.copyTo(ctx, r)
 	}
 	if err != nil {
 		return nil, err
@@ -84,7 +99,45 @@ func (s *Sandbox) writeFile(ctx context.Context, req *backend.WriteFileRequest) 
 		return nil, err
 	}
 	defer unlock()
-	if err := s.files.do(ctx, r.commit); err != nil {
+	if err := w.condition.holds(ctx, s.files, r); err != nil {
+		return nil, err
+	}
+	return w.commit(ctx, r)
+}
+
+// begin makes the file that is to take the other's place, and writes what is in
+// buf. It is the caller's to discard, with an error too.
+func (w *writing) begin(ctx context.Context) (r *replacement, err error) {
+	err = w.sandbox.files.do(ctx, func() error {
+		t, err := w.condition.target(w.path)
+		if err != nil {
+			return err
+		}
+		r, err = replace(t, w.mode)
+		if err != nil {
+			t.close()
+			return err
+		}
+		return r.write(w.buf[:w.n])
+	})
+	return r, err
+}
+
+// copyTo writes what comes after buf.
+func (w *writing) copyTo(ctx context.Context, r *replacement) error {
+	for !w.ended {
+		if err := w.fill(); err != nil {
+			return err
+		}
+		if err := w.sandbox.files.do(ctx, func() error { return r.write(w.buf[:w.n]) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writing) commit(ctx context.Context, r *replacement) (*backend.WriteFileReply, error) {
+	if err := w.sandbox.files.do(ctx, r.commit); err != nil {
 		return nil, err
 	}
 	return &backend.WriteFileReply{Size: r.size, SHA256: hexSum(r.sum), Created: r.target.old == nil}, nil
@@ -113,6 +166,8 @@ type replacement struct {
 	fd     int
 	size   int64
 	sum    hash.Hash
+	// expected is what must be in its place when it gets there: any file if zero.
+	expected expectation
 }
 
 // replace begins a file in the place of t, which it owns if there is no error.
@@ -124,7 +179,7 @@ func replace(t *target, mode uint32) (*replacement, error) {
 		// A write clears setuid and setgid, and so does this.
 		mode = t.old.Mode & 0o1777
 	}
-	r := &replacement{target: t, sum: sha256.New(), tmp: ".deep-" + rand.Text()[:16] + ".tmp"}
+	r := &replacement{target: t, sum: sha256.New(), tmp: temporaryName()}
 	var err error
 	// Nobody else reads it before it is whole.
 	r.fd, err = openAt(t.dir, r.tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -139,6 +194,9 @@ func replace(t *target, mode uint32) (*replacement, error) {
 	}
 	return r, nil
 }
+
+// temporaryName is one that nobody else has.
+func temporaryName() string { return ".deep-" + rand.Text()[:16] + ".tmp" }
 
 // adopt gives the new file mode and group of the old one.
 func (r *replacement) adopt(mode uint32) error {
@@ -169,22 +227,8 @@ func mayReplace(t *target) error {
 	if err := mustBeRegular(t.old); err != nil {
 		return err
 	}
-	at, err := openAt(t.dir, t.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(at) }()
 	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return err
-	}
-	if err := mustBeRegular(&st); err != nil {
-		return err
-	}
-	if err := notOurs(at, &st); err != nil {
-		return err
-	}
-	fd, err := reopen(at, unix.O_WRONLY)
+	fd, err := t.open(unix.O_WRONLY, &st)
 	switch err {
 	case nil:
 		return unix.Close(fd)
@@ -218,10 +262,9 @@ func (r *replacement) commit() error {
 	if err := unix.Fsync(r.fd); err != nil {
 		return err
 	}
-	if err := unix.Renameat(r.target.dir, r.tmp, r.target.dir, r.target.name); err != nil {
+	if err := r.place(); err != nil {
 		return err
 	}
-	r.tmp = ""
 	dir, err := openAt(r.target.dir, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		if err == unix.EACCES {
@@ -234,6 +277,38 @@ func (r *replacement) commit() error {
 		return err
 	}
 	return nil
+}
+
+// place puts the file in place if what is there is what is expected.
+func (r *replacement) place() error {
+	if r.expected.nothing {
+		return r.placeFirst()
+	}
+	if err := r.expected.unchanged(r.target); err != nil {
+		return err
+	}
+	if err := unix.Renameat(r.target.dir, r.tmp, r.target.dir, r.target.name); err != nil {
+		return err
+	}
+	r.tmp = ""
+	return nil
+}
+
+// placeFirst puts the file where nothing is. Of several who try, also from other
+// processes, one succeeds.
+func (r *replacement) placeFirst() error {
+	err := unix.Renameat2(r.target.dir, r.tmp, r.target.dir, r.target.name, unix.RENAME_NOREPLACE)
+	if err == unix.EINVAL || err == unix.ENOSYS {
+		// A file system that does not know the flag. A second name says the same,
+		// and the first is removed when the rest is.
+		err = unix.Linkat(r.target.dir, r.tmp, r.target.dir, r.target.name, 0)
+	} else if err == nil {
+		r.tmp = ""
+	}
+	if err == unix.EEXIST {
+		return errPresent()
+	}
+	return err
 }
 
 // discard frees everything, and removes the file unless it is in place.

@@ -277,7 +277,7 @@ func (s *fakeSandbox) Mkdir(ctx context.Context, req *backend.MkdirRequest) erro
 	case err != nil:
 		return err
 	case at.node == nil && s.files.isLink(req.Path):
-		return fault(backend.ErrExists, op, req.Path, "a link to nothing is there")
+		return fault(backend.ErrNotFound, op, req.Path, "the link leads nowhere")
 	case at.node == nil:
 		return s.files.put(op, req.Path, at, newDir(mode))
 	case at.node.typ != backend.TypeDirectory:

@@ -46,6 +46,7 @@ func replace(p *proc, argv []string) status {
 	p.self.mu.Lock()
 	p.self.args = argv[1:]
 	p.self.mu.Unlock()
+	p.direct = false
 	st := p.run(argv[1:])
 	st.exit = true
 	return st

@@ -81,7 +81,17 @@ func init() {
 				return &node{typ: backend.TypeRegular, mode: 0o644}
 			})
 		},
-		"chmod":    chmod,
+		"chmod": chmod,
+		"stty":  stty,
+		"tty": func(p *proc, argv []string) status {
+			if isTerminal(p.in) == nil {
+				_ = p.print("not a tty\n")
+				return status{code: 1}
+			}
+			return p.print("/dev/pts/0\n")
+		},
+		"nc":       nc,
+		"tail":     tail,
 		"truncate": truncate,
 	}
 }
@@ -131,6 +141,11 @@ func (p *proc) open(name string) (io.Reader, error) {
 		return strings.NewReader(""), nil
 	case "/dev/zero":
 		return zeroes{}, nil
+	case "/dev/tty":
+		if isTerminal(p.in) == nil {
+			return nil, fault(backend.ErrNotFound, "open", name, "no terminal")
+		}
+		return p.in, nil
 	}
 	p.files.mu.Lock()
 	defer p.files.mu.Unlock()
@@ -154,9 +169,14 @@ type outFile struct {
 	name string
 	data []byte
 	err  error
+	// terminal it is, where it is one
+	terminal io.Writer
 }
 
 func (p *proc) create(name string, more bool) (*outFile, error) {
+	if name == "/dev/tty" && isTerminal(p.out) != nil {
+		return &outFile{p: p, name: name, terminal: p.out}, nil
+	}
 	f := &outFile{p: p, name: name}
 	if more {
 		if r, err := p.open(name); err == nil {
@@ -168,8 +188,11 @@ func (p *proc) create(name string, more bool) (*outFile, error) {
 }
 
 func (f *outFile) Write(b []byte) (int, error) {
-	if f.name == "/dev/null" {
+	switch {
+	case f.name == "/dev/null":
 		return len(b), nil
+	case f.terminal != nil:
+		return f.terminal.Write(b)
 	}
 	f.data = append(f.data, b...)
 	f.p.files.mu.Lock()

@@ -243,13 +243,14 @@ type proc struct {
 	lastJob  int
 	shellPID int  // what $$ says
 	shell    bool // inside a shell
+	direct   bool // the next program is run in its stead
 }
 
 // fork returns a copy of p in a process of its own; its caller calls exit.
 func (p *proc) fork(args []string) *proc {
 	c := *p
 	c.self = p.self.exec.fork(p.self, args)
-	c.env = maps.Clone(p.env)
+	c.env, c.direct = maps.Clone(p.env), false
 	c.in, c.out, c.err = reader(p.in, c.self), writer(p.out, c.self), writer(p.err, c.self)
 	return &c
 }

@@ -9,12 +9,20 @@ import (
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
+// maxArg is how long an argument may be, with its end.
+const maxArg = 128 << 10
+
 // run runs a program: a built-in one, or a script of the tree.
 func (p *proc) run(argv []string) status {
 	if st, dead := p.dead(); dead {
 		return st
 	}
 	name := argv[0]
+	for _, a := range argv {
+		if len(a) >= maxArg {
+			return p.notStarted(126, name, "E2BIG: argument list too long")
+		}
+	}
 	if strings.Contains(name, "/") {
 		if dir := path.Dir(name); commands[path.Base(name)] != nil && (dir == "/bin" || dir == "/usr/bin") {
 			return commands[path.Base(name)](p, argv)

@@ -172,14 +172,16 @@ func (ps *parser) list() (command, error) {
 		if w := ps.word(); ps.peek() == "end" || ps.peek() == ")" || w == "do" || w == "done" {
 			break
 		}
+		start := ps.pos
 		cmd, err := ps.andOr()
 		if err != nil {
 			return nil, err
 		}
+		simple := ps.simpleSince(start)
 		if ps.accept("&") != "" {
 			inner := cmd
 			cmd = func(p *proc) status {
-				p.background(inner)
+				p.background(inner, simple)
 				return status{}
 			}
 		} else if op := ps.peek(); op != ";" && op != "\n" && op != ")" && op != "end" {
@@ -206,10 +208,21 @@ func (ps *parser) list() (command, error) {
 	}, nil
 }
 
+// simpleSince reports whether what was read since start is one simple command.
+func (ps *parser) simpleSince(start int) bool {
+	for _, t := range ps.tokens[start:ps.pos] {
+		if strings.Contains("&& || | ( ) ; \n", t.op) && t.op != "" {
+			return false
+		}
+	}
+	return ps.tokens[start].plain() != "while"
+}
+
 // background runs a command as a job. It reads nothing, and what is typed does not
-// interrupt it.
-func (p *proc) background(cmd command) {
+// interrupt it. A simple one is the job, others are run by it.
+func (p *proc) background(cmd command, simple bool) {
 	c := p.fork(p.args())
+	c.direct = simple
 	c.in = strings.NewReader("")
 	c.self.ignore(int(syscall.SIGINT), int(syscall.SIGQUIT))
 	p.lastJob = c.self.pid
@@ -421,6 +434,10 @@ func (p *proc) words(words []token) status {
 	}
 	if inShell[argv[0]] {
 		return commands[argv[0]](p, argv)
+	}
+	if p.direct {
+		maps.Copy(p.env, set)
+		return replace(p, append([]string{"exec"}, argv...))
 	}
 	c := p.fork(argv)
 	maps.Copy(c.env, set)

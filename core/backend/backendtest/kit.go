@@ -56,7 +56,7 @@ type Rule struct {
 func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
-		backendRules, capabilityRules, lifecycleRules, execRules, stopRules, statRules, readRules, writeRules, editRules, listRules,
+		backendRules, capabilityRules, lifecycleRules, endRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
 		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, specialRules, archiveRules, hostileRules,
 	} {
 		all = append(all, part...)

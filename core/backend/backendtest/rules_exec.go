@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,13 +70,19 @@ var execRules = []Rule{
 		Sentence: "Death by signal n is exit code 128+n and not a timeout.",
 		Shell:    true,
 		run: func(t *T) {
-			for _, sig := range []int{9, 15, 6} {
-				r := t.exec(&backend.ExecRequest{Shell: fmt.Sprintf("kill -%d $$", sig)})
-				t.must("exec", r.err)
-				if r.Outcome != backend.OutcomeSignal || r.Signal != sig || r.ExitCode != 128+sig {
-					t.Errorf("signal %d: outcome %q, signal %d, exit code %d", sig, r.Outcome, r.Signal, r.ExitCode)
-				}
+			sb := t.sandbox()
+			var wg sync.WaitGroup
+			// All that end a program: not SIGCHLD, SIGCONT, SIGURG and SIGWINCH, those
+			// that stop it, and the two that a C library keeps for itself.
+			for _, sig := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 64} {
+				wg.Go(func() {
+					r := t.execIn(t.ctx, sb, &backend.ExecRequest{Shell: fmt.Sprintf("kill -%d $$", sig), Timeout: time.Hour})
+					if r.err != nil || r.Outcome != backend.OutcomeSignal || r.Signal != sig || r.ExitCode != 128+sig {
+						t.Errorf("signal %d: %+v, %v", sig, r.ExecResult, r.err)
+					}
+				})
 			}
+			wg.Wait()
 		},
 	},
 	{
@@ -163,7 +170,7 @@ var execRules = []Rule{
 		Sentence: "Output is byte-exact, invalid UTF-8 and NUL too.",
 		Shell:    true,
 		run: func(t *T) {
-			t.wantOutput("printf", t.exec(&backend.ExecRequest{Shell: `printf 'a\000\377\376\303(\r\n\033[31m'`}), "a\x00\xff\xfe\xc3(\r\n\x1b[31m")
+			t.wantOutput("printf", t.exec(&backend.ExecRequest{Shell: `printf '\357\273\277a\000\377\376\303(\r\n\033[31m'`}), "\xef\xbb\xbfa\x00\xff\xfe\xc3(\r\n\x1b[31m")
 		},
 	},
 	{
@@ -176,6 +183,61 @@ var execRules = []Rule{
 			t.wantExit("head", r, 0)
 			if n != 8_000_000 || r.StdoutBytes != n {
 				t.Errorf("%d bytes came, %d counted, want 8000000", n, r.StdoutBytes)
+			}
+		},
+	},
+	{
+		Name:     "exec-flood",
+		Sentence: "A flood of output comes whole through a sandbox of less memory, and the caller's process does not grow with it.",
+		Shell:    true,
+		run: func(t *T) {
+			const size = 2 * smallMemory
+			sb := t.small()
+			var n, most int64
+			before := heap()
+			r := t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"head", "-c", strconv.Itoa(size), "/dev/zero"}, Stdout: onWrite(func(p []byte) error {
+				if n/(8<<20) != (n+int64(len(p)))/(8<<20) {
+					most = max(most, heap()-before)
+				}
+				n += int64(len(p))
+				return nil
+			})})
+			t.wantExit("head", r, 0)
+			if n != size || r.StdoutBytes != size {
+				t.Errorf("%d bytes came, %d counted, want %d", n, r.StdoutBytes, size)
+			}
+			if most > 32<<20 {
+				t.Errorf("the caller's process grew by %d bytes", most)
+			}
+		},
+	},
+	{
+		Name:     "exec-slow-reader",
+		Sentence: "A slow reader slows the command: what it writes is not piled up in its stead.",
+		Shell:    true,
+		run: func(t *T) {
+			const size = 2 * smallMemory
+			sb := t.small()
+			release := make(chan struct{})
+			var n int64
+			wait := t.running(t.ctx, sb, &backend.ExecRequest{
+				Shell: "head -c " + strconv.Itoa(size) + " /dev/zero; echo x > " + t.rule.Name, Timeout: backend.Unlimited,
+				Stdout: onWrite(func(p []byte) error { <-release; n += int64(len(p)); return nil }),
+			})
+			// Others are not slowed: they move as much in the meantime.
+			for range 4 {
+				other := t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"head", "-c", strconv.Itoa(size / 4), "/dev/zero"}, Stdout: io.Discard})
+				if other.err != nil || other.StdoutBytes != size/4 {
+					t.Errorf("a command beside it: %+v, %v", other.ExecResult, other.err)
+				}
+			}
+			if _, err := sb.Stat(t.ctx, &backend.StatRequest{Path: t.rule.Name}); !errors.Is(err, backend.ErrNotFound) {
+				t.Errorf("the command has ended, though nobody read what it wrote: %v", err)
+			}
+			close(release)
+			t.wantExit("head", wait(), 0)
+			if n != size {
+				t.Errorf("%d bytes came of %d", n, size)
 			}
 		},
 	},
@@ -212,8 +274,49 @@ var execRules = []Rule{
 		Sentence: "Arguments are bytes and reach the program unchanged.",
 		Shell:    true,
 		run: func(t *T) {
-			for _, arg := range []string{"", "a b", "new\nline", `"quote'`, "$HOME *", "-n", "\xff\xfe", "ünï", `back\slash`} {
+			for _, arg := range []string{"", "a b", "new\nline", "cr\r\nlf", "\xef\xbb\xbfbom", `"quote'`, "$HOME *", "-n", "\xff\xfe", "ünï", `back\slash`} {
 				t.wantOutput(short(arg), t.exec(&backend.ExecRequest{Argv: []string{"printf", "%s", arg}}), arg)
+			}
+		},
+	},
+	{
+		Name:     "exec-argv-long",
+		Sentence: "Arguments of 1 MiB in all, in pieces, reach the program; what the kernel does not take is a start that failed.",
+		Shell:    true,
+		run: func(t *T) {
+			argv := []string{"printf", strings.Repeat("%s", 10)}
+			for i := range 10 {
+				argv = append(argv, strings.Repeat(string(rune('a'+i)), 105_000))
+			}
+			t.wantOutput("1 MiB", t.exec(&backend.ExecRequest{Argv: argv}), strings.Join(argv[2:], ""))
+			// The kernel takes 128 KiB of one.
+			r := t.exec(&backend.ExecRequest{Argv: []string{"true", strings.Repeat("x", 200_000)}})
+			t.must("one too long", r.err)
+			if r.Outcome != backend.OutcomeStartFailed || r.ExitCode != 126 || !strings.Contains(r.StartError, "E2BIG") {
+				t.Errorf("one too long: outcome %q, exit code %d, start error %q", r.Outcome, r.ExitCode, short(r.StartError))
+			}
+		},
+	},
+	{
+		Name:     "exec-shell",
+		Sentence: "A shell string is run by /bin/sh -c; argv is run as it is.",
+		Shell:    true,
+		run: func(t *T) {
+			const script = `W=word; echo "$W" | cat && (exit 3) || echo "$?"`
+			t.wantOutput("shell", t.exec(&backend.ExecRequest{Shell: script}), "word\n3\n")
+			t.wantOutput("argv", t.exec(&backend.ExecRequest{Argv: []string{"echo", script}}), script+"\n")
+		},
+	},
+	{
+		Name:     "exec-core-limit",
+		Sentence: "A program that crashes leaves no core file: their size is limited to 0.",
+		Shell:    true,
+		run: func(t *T) {
+			t.wantOutput("ulimit", t.exec(&backend.ExecRequest{Shell: "ulimit -c"}), "0\n")
+			r := t.exec(&backend.ExecRequest{Shell: "echo x > f; kill -SEGV $$", Dir: t.dir()})
+			t.must("exec", r.err)
+			if names := t.names(""); len(names) != 1 {
+				t.Errorf("it left %q", names)
 			}
 		},
 	},
@@ -290,15 +393,15 @@ var execRules = []Rule{
 	},
 	{
 		Name:     "exec-stdin-exact",
-		Sentence: "Stdin is binary-exact, 5 MiB and more.",
+		Sentence: "Stdin is binary-exact, 50 MiB and more, and so is output.",
 		Shell:    true,
 		run: func(t *T) {
-			want := noise(5<<20 + 17)
-			var got bytes.Buffer
-			r := t.exec(&backend.ExecRequest{Argv: []string{"cat"}, Stdin: bytes.NewReader(want), Stdout: &got})
+			const size = 50<<20 + 17
+			got := &compared{want: random()}
+			r := t.exec(&backend.ExecRequest{Argv: []string{"cat"}, Stdin: io.LimitReader(random(), size), Stdout: got})
 			t.wantExit("cat", r, 0)
-			if !bytes.Equal(got.Bytes(), want) {
-				t.Errorf("%d bytes came back of %d, or others", got.Len(), len(want))
+			if got.n != size || got.differs || r.StdoutBytes != size {
+				t.Errorf("%d bytes came back of %d and %d were counted; others than were sent: %v", got.n, size, r.StdoutBytes, got.differs)
 			}
 		},
 	},
@@ -408,7 +511,7 @@ var execRules = []Rule{
 	},
 	{
 		Name:     "exec-result-measures",
-		Sentence: "A result tells how long the command took.",
+		Sentence: "A result tells duration, user and system CPU time, and peak memory.",
 		Shell:    true,
 		run: func(t *T) {
 			r := t.exec(&backend.ExecRequest{Argv: []string{"sleep", "0.2"}})
@@ -416,16 +519,25 @@ var execRules = []Rule{
 			if r.Duration < 150*time.Millisecond || r.Duration > time.Minute {
 				t.Errorf("duration %v", r.Duration)
 			}
+			r = t.exec(&backend.ExecRequest{Shell: "head -c 50000000 /dev/zero | wc -c"})
+			t.wantOutput("count", r, "50000000\n")
+			// It copies 50 MB twice: at least a tick of 1/1000 s.
+			if cpu := r.UserTime + r.SystemTime; cpu < time.Millisecond || cpu > time.Minute {
+				t.Errorf("CPU time %v in user mode and %v in the kernel", r.UserTime, r.SystemTime)
+			}
+			if r.MaxRSS < 100<<10 || r.MaxRSS > 1<<30 {
+				t.Errorf("largest resident size %d", r.MaxRSS)
+			}
 		},
 	},
 	{
 		Name:     "exec-many-at-once",
-		Sentence: "Many commands at once in one sandbox work, each with its own streams.",
+		Sentence: "200 commands at once in one sandbox work, each with its own streams.",
 		Shell:    true,
 		run: func(t *T) {
 			sb := t.sandbox()
 			var wg sync.WaitGroup
-			for i := range 40 {
+			for i := range 200 {
 				wg.Go(func() {
 					word := fmt.Sprintf("word-%d", i)
 					r := t.execIn(t.ctx, sb, &backend.ExecRequest{Shell: `cat; echo "$W"; echo "$W" >&2`, Env: map[string]string{"W": word}, Stdin: strings.NewReader(word + " ")})
@@ -495,3 +607,27 @@ var execRules = []Rule{
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// compared is a writer that compares what is written with what should be.
+type compared struct {
+	want    io.Reader
+	n       int64
+	differs bool
+}
+
+func (c *compared) Write(p []byte) (int, error) {
+	want := make([]byte, len(p))
+	if _, err := io.ReadFull(c.want, want); err != nil || !bytes.Equal(p, want) {
+		c.differs = true
+	}
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
+// heap is what this process holds, without what it has let go of.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

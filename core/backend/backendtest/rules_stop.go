@@ -9,45 +9,6 @@ import (
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
-// hostile is a command that starts everything a killer could miss: a background
-// child, one in a session of its own, a double fork, and one that ignores
-// SIGTERM. Each shows that it lives by writing to a file.
-const hostile = `
-(while :; do echo alive >> child; sleep 0.1; done) &
-setsid sh -c 'while :; do echo alive >> session; sleep 0.1; done' &
-( (while :; do echo alive >> grandchild; sleep 0.1; done) & )
-(trap '' TERM; while :; do echo alive >> deaf; sleep 0.1; done) &
-sleep 600`
-
-var hostiles = []string{"child", "session", "grandchild", "deaf"}
-
-// allLive reports whether all that hostile starts has shown itself.
-func (t *T) allLive() bool {
-	for _, name := range hostiles {
-		if !t.exists(name) {
-			return false
-		}
-	}
-	return true
-}
-
-// wantDead notes a problem if something of hostile is alive still.
-func (t *T) wantDead() {
-	before := map[string]int64{}
-	for _, name := range hostiles {
-		before[name] = t.stat(name).Size
-	}
-	select {
-	case <-time.After(time.Second):
-	case <-t.ctx.Done():
-	}
-	for _, name := range hostiles {
-		if t.stat(name).Size != before[name] {
-			t.Errorf("the %s survived", name)
-		}
-	}
-}
-
 // timedOut runs a command until its timeout has passed and ready holds: on a busy
 // machine a short timeout may pass before the command has come so far.
 func (t *T) timedOut(req backend.ExecRequest, ready func(ran) bool) ran {
@@ -108,34 +69,51 @@ var stopRules = []Rule{
 		},
 	},
 	{
-		Name:     "timeout-kills-all",
-		Sentence: "After a timeout nothing the command started survives.",
+		Name:     "timeout-in-time",
+		Sentence: "Partial output and true status are returned by deadline and grace, though what it started holds its pipes.",
 		Shell:    true,
 		run: func(t *T) {
-			t.timedOut(backend.ExecRequest{Shell: hostile, Dir: t.dir(), Grace: new(100 * time.Millisecond)}, func(ran) bool { return t.allLive() })
-			t.wantDead()
+			const timeout, grace = 500 * time.Millisecond, 200 * time.Millisecond
+			r := t.exec(&backend.ExecRequest{
+				Shell: "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & while :; do sleep 1; done", Timeout: timeout, Grace: new(grace),
+			})
+			t.must("exec", r.err)
+			// The contract says 250 ms more; a busy machine gets 20 s.
+			if r.Outcome != backend.OutcomeTimeout || r.Duration < timeout || r.Duration > timeout+grace+20*time.Second {
+				t.Errorf("outcome %q after %v", r.Outcome, r.Duration)
+			}
 		},
 	},
 	{
-		Name:     "cancel-kills-all",
-		Sentence: "When the caller cancels, the error is the context's, the result says cancelled, and nothing survives.",
+		Name:     "timeout-terminates-first",
+		Sentence: "At the deadline SIGTERM goes to everything the command started, which has the grace to end by itself.",
 		Shell:    true,
 		run: func(t *T) {
-			ctx, cancel := context.WithCancel(t.ctx)
-			defer cancel()
-			dir, sb := t.dir(), t.sandbox()
-			done := make(chan ran, 1)
-			go func() {
-				done <- t.execIn(ctx, sb, &backend.ExecRequest{Shell: hostile, Dir: dir, Timeout: backend.Unlimited, Grace: new(100 * time.Millisecond)})
-			}()
-			t.eventually("all have started", t.allLive)
-			cancel()
-			r := <-done
-			t.wantKind("exec", r.err, context.Canceled)
-			if r.ExecResult == nil || r.Outcome != backend.OutcomeCancelled {
-				t.Errorf("%+v", r.ExecResult)
+			dir, started := t.dir(), time.Now()
+			const grace = 10 * time.Minute // never needed
+			r := t.timedOut(backend.ExecRequest{
+				Shell: "sh -c 'trap \"echo child > child; exit 0\" TERM; echo up; while :; do sleep 0.05; done' & " +
+					"trap 'wait; echo cleaned; exit 4' TERM; echo up; while :; do sleep 0.05; done",
+				Dir: dir, Grace: new(grace),
+			}, func(r ran) bool { return strings.Count(r.stdout, "up\n") == 2 })
+			if r.Outcome != backend.OutcomeTimeout || !strings.HasSuffix(r.stdout, "cleaned\n") || r.ExitCode != 4 || r.Signal != 0 {
+				t.Errorf("outcome %q, exit code %d, signal %d, stdout %q", r.Outcome, r.ExitCode, r.Signal, r.stdout)
 			}
-			t.wantDead()
+			if !t.exists("child") {
+				t.Errorf("the child was not told")
+			}
+			if took := time.Since(started); took >= grace {
+				t.Errorf("it waited for the whole grace: %v", took)
+			}
+		},
+	},
+	{
+		Name:     "timeout-none",
+		Sentence: "There is a named constant for no timeout: a command so started outlives the default.",
+		Shell:    true,
+		run: func(t *T) {
+			sb := t.newSandbox(func(s *backend.Spec) { s.Timeout = 100 * time.Millisecond })
+			t.wantExit("sleep", t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"sleep", "0.5"}, Timeout: backend.Unlimited}), 0)
 		},
 	},
 	{

@@ -193,7 +193,9 @@ func (s *session) finish(ctx context.Context) Result {
 type pool struct {
 	mu     sync.Mutex
 	shared backend.Sandbox
-	// handles are all there were of shared.
+	// small is one more, of little memory.
+	small backend.Sandbox
+	// handles are all there were of both.
 	handles []backend.Sandbox
 	ids     []string // of all sandboxes made
 }

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -36,6 +39,63 @@ func execTrue(b *testing.B, f *fixture) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The two pairs tell what keeping output costs: a closed spool keeps none.
+func BenchmarkFloodKept(b *testing.B)   { benchmark(b, modeGroup, flood) }
+func BenchmarkFloodUnkept(b *testing.B) { benchmark(b, modeGroup, unkept(flood)) }
+
+// flood takes 1 GiB of output, and tells by how much the guest has grown.
+func flood(b *testing.B, f *fixture) {
+	const size = 1 << 30
+	f.spool.blocks = backend.KeptOutput / spoolBlock
+	debug.FreeOSMemory()
+	before := resident(b)
+	b.SetBytes(size)
+	for b.Loop() {
+		res, err := f.Exec(b.Context(), &backend.ExecRequest{Shell: "head -c 1073741824 /dev/zero", Stdout: io.Discard})
+		check(b, err)
+		if res.StdoutBytes != size {
+			b.Fatalf("%+v", res)
+		}
+	}
+	b.ReportMetric(float64(resident(b)-before)/(1<<20), "MiB-grown")
+}
+
+func BenchmarkSilent200Kept(b *testing.B)   { benchmark(b, modeGroup, silent) }
+func BenchmarkSilent200Unkept(b *testing.B) { benchmark(b, modeGroup, unkept(silent)) }
+
+// silent runs 200 commands at once that write nothing.
+func silent(b *testing.B, f *fixture) {
+	for b.Loop() {
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() {
+				_, err := f.Exec(b.Context(), &backend.ExecRequest{Argv: []string{"/bin/sleep", "0.1"}, Stdout: io.Discard})
+				check(b, err)
+			})
+		}
+		all.Wait()
+	}
+	debug.FreeOSMemory()
+	b.ReportMetric(float64(resident(b))/(1<<20), "MiB-resident")
+}
+
+func unkept(run func(*testing.B, *fixture)) func(*testing.B, *fixture) {
+	return func(b *testing.B, f *fixture) {
+		check(b, f.spool.close())
+		run(b, f)
+	}
+}
+
+// resident is the memory of this process, in bytes.
+func resident(b *testing.B) int64 {
+	b.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	check(b, err)
+	kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(string(field(status, "\nVmRSS:")), "kB")), 10, 64)
+	check(b, err)
+	return kib << 10
 }
 
 func BenchmarkRead1K(b *testing.B) {

@@ -2,6 +2,8 @@ package guest
 
 import (
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A domain starts commands so that everything one of them starts can be found
@@ -34,6 +36,8 @@ type task interface {
 	ended() ended
 	// terminate sends SIGTERM to everything, once.
 	terminate()
+	// signal sends sig to the command itself, or to everything, if that lives.
+	signal(sig unix.Signal, all bool)
 	// alive reports whether anything is left.
 	alive() bool
 	// kill sends SIGKILL until nothing is left, and returns then or, with false,
@@ -42,13 +46,13 @@ type task interface {
 }
 
 // stop ends a task: SIGTERM, grace, SIGKILL. It returns when nothing is left,
-// or could not be killed within unkillable.
-func stop(t task, grace time.Duration) bool {
-	if grace > 0 {
+// or could not be killed within unkillable. The grace may become shorter meanwhile.
+func stop(t task, grace func() time.Duration) bool {
+	if grace() > 0 {
 		t.terminate()
 		// Asking costs a pass over /proc, so it is done less and less often.
-		for end, wait := time.Now().Add(grace), time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-			left := time.Until(end)
+		for begin, wait := time.Now(), time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+			left := grace() - time.Since(begin)
 			if left <= 0 {
 				break
 			}

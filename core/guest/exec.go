@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,46 +15,76 @@ import (
 
 // Exec implements backend.Sandbox.
 func (s *Sandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
-	p, err := s.plan(req)
+	x, err := s.begin(ctx, "exec", req)
+	if err != nil {
+		return nil, err
+	}
+	result, err := x.launch(ctx, req)
+	if result == nil && err == nil {
+		result = x.attend(ctx)
+		err = x.err()
+	}
+	x.settle(result)
+	return result, err
+}
+
+// begin makes an execution that has its id.
+func (s *Sandbox) begin(ctx context.Context, op string, req *backend.ExecRequest) (*execution, error) {
+	p, err := s.plan(op, req)
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, failed("exec", "", err)
+		return nil, failed(op, "", err)
 	}
-	x := &execution{sandbox: s, plan: p, limit: req.OutputLimit, stopping: make(chan struct{})}
+	x := &execution{
+		sandbox: s, op: op, plan: p, limit: req.OutputLimit, grace: p.grace,
+		stopping: make(chan struct{}), running: make(chan struct{}), dead: make(chan struct{}),
+	}
 	if err := s.execs.begin(x); err != nil {
 		return nil, err
 	}
-	result, err := x.run(ctx, req)
-	if result == nil {
-		s.execs.forget(x)
-		return nil, err
-	}
-	s.execs.finish(x, *result)
-	return result, err
+	return x, nil
 }
 
 // execution is one command from start to end.
 type execution struct {
-	sandbox        *Sandbox
-	plan           *plan
-	limit          int64
-	stdout, stderr *pump // stderr is nil where both are one
+	sandbox *Sandbox
+	op      string
+	plan    *plan
+	limit   int64
+	entry   *entry
+	// number among all execs; accompanied says that others ran when it began. Both
+	// are the registry's.
+	number      uint64
+	accompanied bool
 
-	// stopping is closed by the first halt.
-	stopping chan struct{}
+	// What launch makes, for others once running is closed.
+	stdout, stderr *pump // stderr is nil where both are one
+	input          *input
+	task           task
+
+	// stopping is closed by the first halt, running when the command runs, dead
+	// when it has ended and, if it was halted, everything it started has; reaped
+	// says then whether its status is known.
+	stopping, running, dead chan struct{}
+	reaped                  bool
+	// killed: somebody asked for a SIGKILL to it.
+	killed atomic.Bool
 
 	mu       sync.Mutex
 	started  time.Time // zero until the command runs
 	over     bool      // the command ended by itself
 	reason   backend.Outcome
 	cause    error // goes with reason
+	grace    time.Duration
 	writeErr error // of the caller's writer
 	output   int64 // bytes, where there is a limit
 }
 
-func (x *execution) run(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
+// launch starts the command. If it returns neither a result nor an error, the
+// command runs.
+func (x *execution) launch(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
 	program, refused, err := x.lookUp(ctx, req)
 	if err != nil {
 		return nil, err
@@ -61,37 +92,40 @@ func (x *execution) run(ctx context.Context, req *backend.ExecRequest) (*backend
 	if refused != 0 {
 		return x.startFailed(program, refused), nil
 	}
-	stdin, ends, err := x.connect(req)
+	ends, err := x.connect(req)
 	if err != nil {
-		return nil, failed("exec", "", err)
+		return nil, failed(x.op, "", err)
 	}
 	begin := time.Now()
 	t, err := x.sandbox.domain.start(&command{
 		program: program, argv: x.plan.argv, env: x.plan.env, dir: x.plan.dir,
 		stdio: [3]uintptr{ends[0].Fd(), ends[1].Fd(), ends[2].Fd()},
 	})
-	for _, f := range ends {
-		if f != x.sandbox.null {
-			_ = f.Close()
-		}
-	}
+	x.closeEnds(ends)
 	if err != nil {
-		x.disconnect(stdin)
+		x.disconnect()
 		return x.notStarted(program, err)
 	}
+	x.task = t
 	x.mu.Lock()
 	x.started = begin
 	x.mu.Unlock()
+	close(x.running)
 	for _, p := range x.pumps() {
 		go p.run()
 	}
-	if stdin != nil {
-		go x.feed(req.Stdin, stdin)
+	if req.Stdin != nil {
+		go x.feed(req.Stdin)
 	}
+	return nil, nil
+}
 
-	reaped := x.supervise(ctx, t)
-	if stdin != nil {
-		_ = stdin.Close()
+// attend waits for the end of the command and of its output.
+func (x *execution) attend(ctx context.Context) *backend.ExecResult {
+	x.reaped = x.supervise(ctx, x.task)
+	close(x.dead)
+	if x.input != nil {
+		x.input.abandon()
 	}
 	for _, p := range x.pumps() {
 		p.commandEnded()
@@ -99,7 +133,16 @@ func (x *execution) run(ctx context.Context, req *backend.ExecRequest) (*backend
 	for _, p := range x.pumps() {
 		<-p.finished
 	}
-	return x.result(t, reaped), x.err()
+	return x.result()
+}
+
+// settle records how it ended, if it ran.
+func (x *execution) settle(result *backend.ExecResult) {
+	if result == nil {
+		x.sandbox.execs.forget(x)
+		return
+	}
+	x.sandbox.execs.finish(x, *result)
 }
 
 // lookUp finds, with the user's rights, the directory and the program.
@@ -123,66 +166,81 @@ func (x *execution) lookUp(ctx context.Context, req *backend.ExecRequest) (progr
 		return nil
 	})
 	if err != nil {
-		err = failed("exec", "", err)
+		err = failed(x.op, "", err)
 	}
 	return program, refused, err
 }
 
-// connect makes the pipes: our end of stdin, nil if the command has none, and
-// the command's ends of all three.
-func (x *execution) connect(req *backend.ExecRequest) (stdin *os.File, ends [3]*os.File, err error) {
+// connect makes the pipes, and returns the command's ends of them.
+func (x *execution) connect(req *backend.ExecRequest) (ends [3]*os.File, err error) {
+	defer func() {
+		if err != nil {
+			x.closeEnds(ends)
+			x.disconnect()
+		}
+	}()
 	ends[0] = x.sandbox.null
-	if x.stdout, ends[1], err = newPump(x.sink(req.Stdout)); err != nil {
-		return nil, ends, err
+	if x.stdout, ends[1], err = newPump(x.sink(&x.entry.stdout, req.Stdout)); err != nil {
+		return ends, err
 	}
 	if req.Merged() {
 		ends[2] = ends[1]
-	} else if x.stderr, ends[2], err = newPump(x.sink(req.Stderr)); err != nil {
-		_ = ends[1].Close()
-		x.disconnect(nil)
-		return nil, ends, err
+	} else if x.stderr, ends[2], err = newPump(x.sink(&x.entry.stderr, req.Stderr)); err != nil {
+		return ends, err
 	}
-	if req.Stdin != nil {
-		if stdin, ends[0], err = stdinPipe(); err != nil {
-			_ = ends[1].Close()
-			_ = ends[2].Close()
-			x.disconnect(nil)
-			return nil, ends, err
+	if req.Stdin != nil || req.KeepStdin {
+		x.input, ends[0], err = newInput(req.KeepStdin)
+	}
+	return ends, err
+}
+
+// closeEnds closes what is the command's alone by now.
+func (x *execution) closeEnds(ends [3]*os.File) {
+	for _, f := range ends {
+		if f != nil && f != x.sandbox.null {
+			_ = f.Close()
 		}
 	}
-	return stdin, ends, nil
 }
 
 // pumps are those of the command's output: one, where both streams are one.
 func (x *execution) pumps() []*pump {
-	if x.stderr == nil {
+	switch {
+	case x.stdout == nil:
+		return nil
+	case x.stderr == nil:
 		return []*pump{x.stdout}
 	}
 	return []*pump{x.stdout, x.stderr}
 }
 
-func (x *execution) disconnect(stdin *os.File) {
+func (x *execution) disconnect() {
 	for _, p := range x.pumps() {
 		_ = p.pipe.Close()
 	}
-	if stdin != nil {
-		_ = stdin.Close()
+	if x.input != nil {
+		x.input.abandon()
 	}
 }
 
-// sink returns what a pump does with output: count it against the limit and
-// write it to w.
-func (x *execution) sink(w io.Writer) func(p []byte) bool {
-	return func(p []byte) bool {
+// sink returns what a pump does with output: count it against the limit, keep it,
+// and write it to w.
+func (x *execution) sink(k *kept, w io.Writer) func(p []byte) {
+	return func(p []byte) {
 		p = x.within(p)
-		if w == nil || len(p) == 0 {
-			return true
+		if len(p) == 0 {
+			return
+		}
+		k.write(p)
+		if w == nil {
+			return
 		}
 		n, err := w.Write(p)
 		if err == nil && n < len(p) {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
+			w = nil // it wants no more
 			x.mu.Lock()
 			if x.writeErr == nil {
 				x.writeErr = err
@@ -190,7 +248,6 @@ func (x *execution) sink(w io.Writer) func(p []byte) bool {
 			x.mu.Unlock()
 			x.halt(backend.OutcomeCancelled, err)
 		}
-		return err == nil
 	}
 }
 
@@ -215,11 +272,17 @@ func (x *execution) within(p []byte) []byte {
 func (x *execution) halt(reason backend.Outcome, cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.haltLocked(reason, cause)
+}
+
+// haltLocked is halt for who holds the lock. It reports whether it was the first.
+func (x *execution) haltLocked(reason backend.Outcome, cause error) bool {
 	if x.over || x.reason != "" {
-		return
+		return false
 	}
 	x.reason, x.cause = reason, cause
 	close(x.stopping)
+	return true
 }
 
 // supervise returns when the command has ended, and, if it was halted, when
@@ -245,7 +308,7 @@ func (x *execution) supervise(ctx context.Context, t task) (reaped bool) {
 	if x.over {
 		return true
 	}
-	if stop(t, x.plan.grace) {
+	if stop(t, x.graceLeft) {
 		<-t.done()
 		return true
 	}
@@ -265,53 +328,24 @@ func (x *execution) haltUnlessDone(t task, reason backend.Outcome, cause error) 
 	}
 }
 
+// graceLeft is the grace of the halt.
+func (x *execution) graceLeft() time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.grace
+}
+
 // err is what kept the guest from running the command to its own end.
 func (x *execution) err() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
 	case x.reason == backend.OutcomeLost:
-		return &backend.Error{Kind: backend.ErrGone, Op: "exec", Message: "the sandbox ended"}
+		return &backend.Error{Kind: backend.ErrGone, Op: x.op, Message: "the sandbox ended"}
 	case x.cause != nil:
-		return failed("exec", "", x.cause)
+		return failed(x.op, "", x.cause)
 	case x.writeErr != nil:
-		return failed("exec", "", x.writeErr)
+		return failed(x.op, "", x.writeErr)
 	}
 	return nil
-}
-
-// feed copies r to the command until either has enough.
-func (x *execution) feed(r io.Reader, stdin *os.File) {
-	defer func() { _ = stdin.Close() }()
-	buf := outputBuffers.Get().(*[outputBuffer]byte)
-	defer outputBuffers.Put(buf)
-	for {
-		n, err := r.Read(buf[:])
-		if n > 0 {
-			if _, writeErr := stdin.Write(buf[:n]); writeErr != nil {
-				return // the command closed it, or has ended
-			}
-		}
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			x.halt(backend.OutcomeCancelled, err)
-			return
-		}
-	}
-}
-
-// stdinPipe returns our end, which waits in the poller, and the command's.
-func stdinPipe() (ours, theirs *os.File, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, err
-	}
-	if err := unix.SetNonblock(fds[1], true); err != nil {
-		_ = unix.Close(fds[0])
-		_ = unix.Close(fds[1])
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fds[1]), "stdin"), os.NewFile(uintptr(fds[0]), "stdin"), nil
 }

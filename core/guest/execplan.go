@@ -10,6 +10,7 @@ import (
 const (
 	shell    = "/bin/sh"
 	maxGrace = time.Hour
+	errGrace = "a grace must be between 0 and one hour"
 )
 
 // plan is a request that means something, with every default filled in.
@@ -24,9 +25,9 @@ type plan struct {
 	grace   time.Duration
 }
 
-func (s *Sandbox) plan(req *backend.ExecRequest) (*plan, error) {
+func (s *Sandbox) plan(op string, req *backend.ExecRequest) (*plan, error) {
 	invalid := func(about, message string) error {
-		return &backend.Error{Kind: backend.ErrInvalid, Op: "exec", Path: about, Message: message}
+		return &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: about, Message: message}
 	}
 	p := &plan{id: req.ID, argv: req.Argv, timeout: req.Timeout, grace: backend.DefaultGrace}
 	if p.id == "" {
@@ -52,7 +53,7 @@ func (s *Sandbox) plan(req *backend.ExecRequest) (*plan, error) {
 	}
 	for k, v := range req.Env {
 		if err := checkVariable(k, v); err != nil {
-			return nil, failed("exec", "", err)
+			return nil, failed(op, "", err)
 		}
 	}
 	switch {
@@ -63,7 +64,7 @@ func (s *Sandbox) plan(req *backend.ExecRequest) (*plan, error) {
 	}
 	if req.Grace != nil {
 		if p.grace = *req.Grace; p.grace < 0 || p.grace > maxGrace {
-			return nil, invalid("", "a grace must be between 0 and one hour")
+			return nil, invalid("", errGrace)
 		}
 	}
 	if req.OutputLimit < 0 {
@@ -71,7 +72,7 @@ func (s *Sandbox) plan(req *backend.ExecRequest) (*plan, error) {
 	}
 	dir, err := s.absOrWorkspace(req.Dir)
 	if err != nil {
-		return nil, failed("exec", req.Dir, err)
+		return nil, failed(op, req.Dir, err)
 	}
 	p.dir = dir
 	p.env, p.path = withEnv(s.env, req.Env)

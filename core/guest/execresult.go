@@ -15,18 +15,18 @@ const (
 	codeNotFound      = 127
 )
 
-// result tells how the command ended.
-func (x *execution) result(t task, reaped bool) *backend.ExecResult {
+// result tells how the command ended, once it is dead.
+func (x *execution) result() *backend.ExecResult {
 	r := x.soFar()
 	x.mu.Lock()
 	r.Outcome = x.reason
 	x.mu.Unlock()
-	if !reaped {
+	if !x.reaped {
 		// It was sent SIGKILL, and dies of it when the kernel lets it.
 		r.Signal, r.ExitCode = int(unix.SIGKILL), 128+int(unix.SIGKILL)
 		return &r
 	}
-	e := t.ended()
+	e := x.task.ended()
 	r.Duration = e.at.Sub(x.started)
 	r.UserTime, r.SystemTime = time.Duration(e.usage.Utime.Nano()), time.Duration(e.usage.Stime.Nano())
 	// Never below the guest's own peak, which the kernel counts in: until it
@@ -79,11 +79,11 @@ func (x *execution) startFailed(program string, errno unix.Errno) *backend.ExecR
 func (x *execution) notStarted(program string, err error) (*backend.ExecResult, error) {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
-		return nil, failed("exec", "", err)
+		return nil, failed(x.op, "", err)
 	}
 	switch errno {
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ENOSPC:
-		return x.startFailed(program, errno), &backend.Error{Kind: backend.ErrUnavailable, Op: "exec",
+		return x.startFailed(program, errno), &backend.Error{Kind: backend.ErrUnavailable, Op: x.op,
 			Message: "no process could be started: " + errnoText(errno),
 			Hint:    "the sandbox has no processes, memory or descriptors left; end a command, or give it more"}
 	case unix.ENOENT:

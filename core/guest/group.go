@@ -102,6 +102,14 @@ func (t *groupTask) ended() ended          { return t.child.end }
 func (t *groupTask) terminate()            { t.domain.sweeper.sweep(t.group, unix.SIGTERM) }
 func (t *groupTask) alive() bool           { return !t.domain.sweeper.sweep(t.group, 0).none() }
 
+func (t *groupTask) signal(sig unix.Signal, all bool) {
+	if all {
+		t.domain.sweeper.sweep(t.group, sig)
+		return
+	}
+	t.domain.reaper.signal(t.child, sig)
+}
+
 func (t *groupTask) kill(limit time.Duration) bool {
 	return t.domain.sweeper.kill(t.group, limit)
 }
@@ -183,7 +191,9 @@ func groupRange(mapFile string, avoid uint32) (low, high uint32, err error) {
 	if uint64(avoid) >= first && uint64(avoid) <= last {
 		first = uint64(avoid) + 1
 	}
-	if last < first || last-first < 1024 {
+	// An id comes again only when the exec that had it before is forgotten, though
+	// all that may run at once do.
+	if last < first || last-first < 4*remembered {
 		return 0, 0, unix.ENOTSUP
 	}
 	return uint32(first), uint32(last), nil

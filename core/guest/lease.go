@@ -26,7 +26,7 @@ type lease struct {
 	mu          sync.Mutex
 	connections int
 	calls       int
-	running     func() int // commands
+	commands    int // that run, each in a call or in the background
 	// lonely is since when nobody has been connected, idle since when nothing has
 	// been done; zero while somebody is and something is.
 	lonely, idle             time.Time
@@ -44,8 +44,8 @@ const tidyAfter = time.Second
 func newLease() *lease {
 	now := time.Now()
 	l := &lease{
-		expired: make(chan string, 1), running: func() int { return 0 },
-		lonely: now, idle: now, began: now, forLonely: setupLease,
+		expired: make(chan string, 1),
+		lonely:  now, idle: now, began: now, forLonely: setupLease,
 	}
 	l.timer = time.AfterFunc(setupLease, l.check)
 	l.tidy = time.AfterFunc(tidyAfter, giveBack)
@@ -59,10 +59,10 @@ func giveBack() {
 }
 
 // settle sets the terms.
-func (l *lease) settle(running func() int, lonely, idle, life time.Duration) {
+func (l *lease) settle(lonely, idle, life time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.running, l.forLonely, l.forIdle, l.life = running, lonely, idle, life
+	l.forLonely, l.forIdle, l.life = lonely, idle, life
 	l.look(time.Now())
 }
 
@@ -74,10 +74,6 @@ func (l *lease) check() {
 
 // look ends the sandbox if it is time, else comes back when it may be.
 func (l *lease) look(now time.Time) {
-	if l.running() > 0 && l.calls == 0 {
-		// Without a call a command is one that is being killed: soon.
-		l.idle = now
-	}
 	next := time.Duration(1<<63 - 1)
 	for _, term := range []struct {
 		since  time.Time
@@ -112,13 +108,24 @@ func (l *lease) change(connections, calls int) {
 	l.calls += calls
 	now := time.Now()
 	l.lonely = since(l.lonely, now, l.connections)
-	l.idle = since(l.idle, now, l.calls)
+	l.idle = since(l.idle, now, l.calls+l.commands)
 	if l.calls == 0 {
 		l.tidy.Reset(tidyAfter)
 	} else {
 		l.tidy.Stop()
 	}
 	if l.connections == 0 || l.calls == 0 {
+		l.look(now)
+	}
+}
+
+// command adds to the commands that run.
+func (l *lease) command(by int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commands += by
+	now := time.Now()
+	if l.idle = since(l.idle, now, l.calls+l.commands); !l.idle.IsZero() {
 		l.look(now)
 	}
 }

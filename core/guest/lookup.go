@@ -17,7 +17,7 @@ func checkDir(dir, asked string) error {
 	if err == nil {
 		return nil
 	}
-	e := failed("exec", asked, err).(*backend.Error)
+	e := failed("", asked, err).(*backend.Error)
 	switch e.Kind {
 	case backend.ErrNotFound:
 		e.Message, e.Hint = "no such directory to run in", "make it first, or run in the workspace"
@@ -35,7 +35,7 @@ func checkShell() error {
 	if err == nil {
 		return nil
 	}
-	return &backend.Error{Kind: backend.ErrNotFound, Op: "exec", Path: shell,
+	return &backend.Error{Kind: backend.ErrNotFound, Path: shell,
 		Message: "no shell in the sandbox: " + errnoText(err.(unix.Errno)),
 		Hint:    "give the program and its arguments as argv instead"}
 }

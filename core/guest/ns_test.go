@@ -175,7 +175,7 @@ func newFixture(t testing.TB) *fixture {
 	check(t, os.Mkdir(dir, 0o755))
 	check(t, os.Chown(dir, int(uid), int(uid)))
 	sb, err := NewSandbox(Config{
-		ID: "test", Workspace: dir, UID: uid, GID: uid,
+		ID: "test", Workspace: dir, UID: uid, GID: uid, KeptOutput: 8 << 20,
 		Env: [][]byte{[]byte("FROM_SETUP=yes"), []byte("HELPER=" + filepath.Join(os.Getenv(envDir), "helper"))},
 	})
 	check(t, err)

@@ -109,7 +109,7 @@ func (d *pidnsDomain) endAll(grace time.Duration) {
 	d.mu.Unlock()
 	var ended sync.WaitGroup
 	for _, t := range all {
-		ended.Go(func() { stop(t, grace) })
+		ended.Go(func() { stop(t, func() time.Duration { return grace }) })
 	}
 	ended.Wait()
 }
@@ -121,7 +121,7 @@ type pidnsTask struct {
 	domain *pidnsDomain
 	// first is the namespace's first process.
 	first *child
-	// control asks it to pass SIGTERM on.
+	// control asks it to pass signals on.
 	control  *os.File
 	finished chan struct{}
 	end      ended
@@ -150,9 +150,12 @@ func (t *pidnsTask) follow(reports *os.File, lines *bufio.Reader) {
 func (t *pidnsTask) done() <-chan struct{} { return t.finished }
 func (t *pidnsTask) ended() ended          { return t.end }
 
-func (t *pidnsTask) terminate() {
+func (t *pidnsTask) terminate() { t.signal(unix.SIGTERM, true) }
+
+func (t *pidnsTask) signal(sig unix.Signal, all bool) {
+	order := nsinit.Order{Signal: sig, All: all}
 	// It fails when the namespace has gone, and then nobody is left to hear.
-	_, _ = t.control.Write([]byte{'T'})
+	_, _ = t.control.Write(order.Bytes())
 }
 
 func (t *pidnsTask) alive() bool {

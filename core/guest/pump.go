@@ -22,8 +22,8 @@ var outputBuffers = sync.Pool{New: func() any { return new([outputBuffer]byte) }
 // runtime's poller, not in a thread.
 type pump struct {
 	pipe *os.File
-	// write takes each piece; false means that it wants no more.
-	write func(p []byte) bool
+	// write takes each piece.
+	write func(p []byte)
 	bytes atomic.Int64
 	// finished is closed when everything the command wrote was written.
 	finished chan struct{}
@@ -31,7 +31,7 @@ type pump struct {
 }
 
 // newPump returns a pump and the command's end of its pipe.
-func newPump(write func(p []byte) bool) (*pump, *os.File, error) {
+func newPump(write func(p []byte)) (*pump, *os.File, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, err
@@ -62,9 +62,7 @@ func (p *pump) run() {
 		n, buf, err := readSome(conn, rest < 0)
 		if n > 0 {
 			p.bytes.Add(int64(n))
-			if !p.write(buf[:n]) {
-				p.write = func([]byte) bool { return true }
-			}
+			p.write(buf[:n])
 			outputBuffers.Put(buf)
 			if rest > 0 {
 				rest = max(0, rest-int64(n))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,8 @@ type Config struct {
 	Env [][]byte
 	// Timeout of a command that names none.
 	Timeout time.Duration
+	// KeptOutput is how many bytes of output are kept; backend.KeptOutput if 0.
+	KeptOutput int64
 	// Degraded is repeated by each result.
 	Degraded []string
 }
@@ -51,8 +54,11 @@ type Sandbox struct {
 	files  *userThreads
 	walks  *userThreads
 	execs  *registry
+	spool  *spool
 	locks  *fileLocks
 	null   *os.File
+	// background is the execs that nobody waits for.
+	background sync.WaitGroup
 }
 
 // NewSandbox makes this process the guest of a sandbox. It has to be process 1
@@ -65,10 +71,15 @@ func NewSandbox(c Config) (*Sandbox, error) {
 	if err := closeOnExec(); err != nil {
 		return nil, failed("setup", "", err)
 	}
+	if c.KeptOutput == 0 {
+		c.KeptOutput = backend.KeptOutput
+	}
+	spool := newSpool(c.KeptOutput)
 	s := &Sandbox{
 		workspace: c.Workspace,
 		timeout:   c.Timeout,
-		execs:     newRegistry(),
+		spool:     spool,
+		execs:     newRegistry(spool),
 		locks:     newFileLocks(),
 		info: backend.SandboxInfo{
 			ID: c.ID, State: backend.StateRunning, Created: time.Now(), Workspace: c.Workspace,
@@ -140,6 +151,8 @@ func (c Config) check() error {
 		return invalid(c.Workspace, "the workspace must be an absolute path")
 	case c.Timeout < 0:
 		return invalid("timeout", "negative timeout")
+	case c.KeptOutput < 0:
+		return invalid("kept output", "negative number of bytes")
 	case os.Getpid() != 1:
 		return invalid("", "the guest must be process 1 of its PID namespace")
 	case int(c.UID) == os.Geteuid() && int(c.GID) != os.Getegid():
@@ -161,6 +174,7 @@ func (s *Sandbox) end() {
 		x.halt(backend.OutcomeLost, nil)
 	}
 	s.domain.endAll(endGrace)
+	s.background.Wait()
 }
 
 // release frees what the sandbox holds. Nothing may run in it any more.
@@ -176,7 +190,7 @@ func (s *Sandbox) release() error {
 			t.close()
 		}
 	}
-	return s.null.Close()
+	return errors.Join(s.spool.close(), s.null.Close())
 }
 
 var _ backend.Sandbox = (*Sandbox)(nil)

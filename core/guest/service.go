@@ -40,9 +40,10 @@ func (s *service) Setup(_ context.Context, req *guestv1.SetupRequest) (*guestv1.
 		ID:        req.GetSandboxId(),
 		Workspace: string(req.GetWorkspace()),
 		UID:       req.GetUid(), GID: req.GetGid(),
-		Env:      req.GetEnv(),
-		Timeout:  time.Duration(req.GetDefaultTimeoutNs()),
-		Degraded: slices.Clone(req.GetDegraded()),
+		Env:        req.GetEnv(),
+		Timeout:    time.Duration(req.GetDefaultTimeoutNs()),
+		KeptOutput: req.GetKeptOutput(),
+		Degraded:   slices.Clone(req.GetDegraded()),
 	})
 	if err != nil {
 		return nil, wire.Error(err)
@@ -51,8 +52,8 @@ func (s *service) Setup(_ context.Context, req *guestv1.SetupRequest) (*guestv1.
 	s.settled = &guestv1.SetupReply{
 		Setup: proto.Clone(req).(*guestv1.SetupRequest), Domain: sandbox.domain.name(), Version: version.Version,
 	}
-	s.lease.settle(sandbox.execs.running,
-		time.Duration(req.GetLeaseNs()), time.Duration(req.GetIdleTimeoutNs()), time.Duration(req.GetMaxLifetimeNs()))
+	sandbox.execs.changed = s.lease.command
+	s.lease.settle(time.Duration(req.GetLeaseNs()), time.Duration(req.GetIdleTimeoutNs()), time.Duration(req.GetMaxLifetimeNs()))
 	return s.settled, nil
 }
 

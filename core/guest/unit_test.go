@@ -213,7 +213,6 @@ func TestLeaseTerms(t *testing.T) {
 		l.tidy.Stop()
 		return l, l.began
 	}
-	running := 0
 	expired := func(l *lease, at time.Time) string {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -234,16 +233,16 @@ func TestLeaseTerms(t *testing.T) {
 	}
 	l, _ = newTerms()
 	l.change(1, 0)
-	l.settle(func() int { return running }, time.Minute, time.Hour, 24*time.Hour)
+	l.settle(time.Minute, time.Hour, 24*time.Hour)
 	now := time.Now()
 	if r := expired(l, now.Add(59*time.Minute)); r != "" {
 		t.Errorf("connected: %s", r)
 	}
-	running = 1
+	l.command(1)
 	if r := expired(l, now.Add(2*time.Hour)); r != "" {
 		t.Errorf("a command runs: %s", r)
 	}
-	running = 0
+	l.command(-1)
 	if r := expired(l, now.Add(3*time.Hour+time.Minute)); !strings.Contains(r, "nothing was done") {
 		t.Errorf("idle: %q", r)
 	}

@@ -165,6 +165,8 @@ func setupOf(id string, spec backend.Spec, made *Provisioned) *guestv1.SetupRequ
 	if spec.Ephemeral {
 		setup.LeaseNs = int64(spec.Lease)
 	}
+	// Out of the memory of the sandbox, most of which is for its commands.
+	setup.KeptOutput = min(backend.KeptOutput, spec.Memory/8)
 	for _, key := range slices.Sorted(maps.Keys(spec.Env)) {
 		setup.Env = append(setup.Env, []byte(key+"="+spec.Env[key]))
 	}

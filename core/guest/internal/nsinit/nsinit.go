@@ -51,6 +51,9 @@ func run() int {
 	if err != nil && !errors.As(err, &failed.Failed) {
 		failed.Failed = unix.EINVAL
 	}
+	if err == nil {
+		obey(pid)
+	}
 	if _, err := report.WriteString(failed.String() + "\n"); err != nil || failed.Failed != 0 {
 		return 1
 	}
@@ -81,7 +84,6 @@ func startCommand() (pid int, err error) {
 	if err := TakeSignals(); err != nil {
 		return 0, err
 	}
-	obey()
 	mountProc()
 
 	// This thread forks, and the child gets what this thread has.
@@ -103,22 +105,6 @@ func startCommand() (pid int, err error) {
 		}
 	}
 	return pid, nil
-}
-
-// obey sends SIGTERM to everything in the namespace for each byte of the control
-// pipe.
-func obey() {
-	control := os.NewFile(controlFD, "control")
-	go func() {
-		var b [1]byte
-		for {
-			if _, err := control.Read(b[:]); err != nil {
-				return // the guest has gone, and takes all with it
-			}
-			// ESRCH: there is nobody.
-			_ = unix.Kill(-1, unix.SIGTERM)
-		}
-	}()
 }
 
 // mountProc shows the namespace its own processes. Where the kernel does not

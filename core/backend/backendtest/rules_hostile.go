@@ -99,13 +99,16 @@ var hostileRules = func() []Rule {
 			Name:     "archive-content-fails",
 			Sentence: "If the stream fails, its error is returned; what came before stays.",
 			run: func(t *T) {
-				stream := archiveOf(t, file("whole", "whole"), file("cut", string(noise(300_000))))
+				// More than one message comes before.
+				stream := archiveOf(t, file("whole", "whole"), file("cut", string(noise(900_000))))
 				broken := errors.New("content broke")
-				_, err := t.sandbox().PutArchive(t.ctx, &backend.PutArchiveRequest{Path: t.path("in"), Content: io.MultiReader(strings.NewReader(stream[:200_000]), failing{broken})})
+				_, err := t.sandbox().PutArchive(t.ctx, &backend.PutArchiveRequest{Path: t.path("in"), Content: io.MultiReader(strings.NewReader(stream[:800_000]), failing{broken})})
 				if !errors.Is(err, broken) {
 					t.Errorf("%v", err)
 				}
-				t.eventually("the cut one is not there", func() bool { return slices.Equal(t.names("in"), []string{"whole"}) })
+				t.eventually("what came before is there, and nothing else", func() bool {
+					return t.exists("in") && slices.Equal(t.names("in"), []string{"whole"})
+				})
 				t.wantContent("in/whole", "whole")
 			},
 		},

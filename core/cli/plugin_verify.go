@@ -81,8 +81,8 @@ func (a *app) pluginVerify(ctx context.Context, target string, o *verifyOptions)
 	}
 	opts := backendtest.Opts{Shell: !o.noShell, Only: o.rules}
 	if o.timeout != "" {
-		if opts.Timeout, err = config.ParseDuration(o.timeout); err != nil || opts.Timeout <= 0 {
-			return &usageError{"--timeout " + escapeLine(o.timeout) + " is no time to wait", "write it as in --timeout 90s"}
+		if opts.Timeout, err = config.ParseDuration(o.timeout); err != nil {
+			return &usageError{"--timeout " + err.Error(), "write it as in --timeout 90s"}
 		}
 	}
 	b, launch, err := a.verified(target)

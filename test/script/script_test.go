@@ -22,6 +22,7 @@ import (
 var programs string
 
 func TestMain(m *testing.M) {
+	serveFaulty()
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "script:", err)
@@ -76,6 +77,7 @@ func TestBackends(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.Backend(t, name)
 			testscript.Run(t, params("backend", func(env *testscript.Env) error {
+				env.Setenv("BACKEND", name)
 				config := fmt.Sprintf("default_backend = %q\nbackend %[1]q {\n  sandbox {\n    image = %q\n    pull  = \"never\"\n  }\n}\n", name, require.Python)
 				return configure(env, config)
 			}))
@@ -120,7 +122,7 @@ func params(dir string, setup func(*testscript.Env) error) testscript.Params {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"deep": runDeep},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"deep": runDeep, "faulty": installFaulty},
 	}
 }
 

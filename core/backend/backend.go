@@ -115,7 +115,8 @@ type CheckReport struct {
 
 // A Layer is one means of isolation.
 type Layer struct {
-	// Name in a word or two: "user namespace", "pids limit".
+	// Name in a word or two, one of LayerNames. A layer that only this backend has
+	// is named "x-…", see ValidLayer.
 	Name string
 	// State of the layer on this host.
 	State LayerState

@@ -49,17 +49,17 @@ func EngineReport(layers []EngineLayer) []backend.Layer {
 		report = append(report, backend.Layer{Name: l.Name, State: state, Detail: l.Detail, Remedy: remedy})
 	}
 	for _, l := range []struct{ name, detail string }{
-		{"user split", "commands run as a user, the guest as another"},
-		{"capabilities", "none for commands"},
-		{"no new privileges", "setuid programs do not work"},
-		{"network", "none unless asked for"},
-		{"root file system", "read-only, with sized tmpfs where a program must write"},
+		{backend.NameUserSplit, "commands run as a user, the guest as another"},
+		{backend.NameCapabilities, "none for commands"},
+		{backend.NameNoNewPrivileges, "setuid programs do not work"},
+		{backend.NameNetwork, "none unless asked for"},
+		{backend.NameRootFileSystem, "read-only, with sized tmpfs where a program must write"},
 	} {
 		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
 	}
 	for _, l := range []struct{ name, detail string }{
-		{"deep's seccomp profile", "the engine's own applies"},
-		{"disk quota", "the workspace can fill the engine's disk"},
+		{backend.NameDeepSeccomp, "the engine's own applies"},
+		{backend.NameDiskQuota, "the workspace can fill the engine's disk"},
 	} {
 		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})
 	}

@@ -104,11 +104,11 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 	cgroups := "cgroup v" + f.info.CgroupVersion
 	const remedy = "boot the engine's host with this controller enabled, for example systemd.unified_cgroup_hierarchy=1"
 	return []pluginsdk.EngineLayer{
-		{Name: "memory limit", Present: f.info.MemoryLimit, Detail: cgroups, Remedy: remedy},
-		{Name: "swap limit", Present: f.info.SwapLimit, Detail: cgroups, Remedy: "boot the engine's host with swapaccount=1"},
-		{Name: "pids limit", Present: f.info.PidsLimit, Detail: cgroups, Remedy: remedy},
-		{Name: "cpu limit", Present: f.info.CPUCfsQuota, Detail: cgroups, Remedy: remedy},
-		{Name: "seccomp", Present: f.seccomp, Detail: "of the engine: " + strings.Join(f.info.SecurityOptions, " "),
+		{Name: backend.NameMemoryLimit, Present: f.info.MemoryLimit, Detail: cgroups, Remedy: remedy},
+		{Name: backend.NameSwapLimit, Present: f.info.SwapLimit, Detail: cgroups, Remedy: "boot the engine's host with swapaccount=1"},
+		{Name: backend.NamePIDsLimit, Present: f.info.PidsLimit, Detail: cgroups, Remedy: remedy},
+		{Name: backend.NameCPULimit, Present: f.info.CPUCfsQuota, Detail: cgroups, Remedy: remedy},
+		{Name: backend.NameSeccomp, Present: f.seccomp, Detail: "of the engine: " + strings.Join(f.info.SecurityOptions, " "),
 			Remedy: "run the engine without seccomp-profile=unconfined on a kernel with CONFIG_SECCOMP"},
 	}
 }
@@ -132,7 +132,7 @@ func (b *dockerBackend) Check(ctx context.Context) (*backend.CheckReport, error)
 
 // userNamespace is worth knowing and nothing that is relied on.
 func (f *facts) userNamespace() backend.Layer {
-	l := backend.Layer{Name: "user namespace", State: backend.LayerPresent}
+	l := backend.Layer{Name: backend.NameUserNamespace, State: backend.LayerPresent}
 	switch {
 	case f.rootless:
 		l.Detail = "the engine is rootless"

@@ -109,10 +109,10 @@ func (b *podmanBackend) warned(api context.Context, made types.ContainerCreateRe
 	h := found.HostConfig
 	const detail = "the engine discarded it, see its warnings"
 	degraded, err := pluginsdk.EngineEnforce([]pluginsdk.EngineLayer{
-		{Name: "memory limit", Present: h.Memory == req.Spec.Memory, Detail: detail},
-		{Name: "swap limit", Present: h.MemorySwap == req.Spec.Memory, Detail: detail, Remedy: "boot the engine's host with swapaccount=1"},
-		{Name: "pids limit", Present: h.PidsLimit == req.Spec.PIDs, Detail: detail},
-		{Name: "cpu limit", Present: h.CpuQuota == quota(req.Spec.CPUs), Detail: detail},
+		{Name: backend.NameMemoryLimit, Present: h.Memory == req.Spec.Memory, Detail: detail},
+		{Name: backend.NameSwapLimit, Present: h.MemorySwap == req.Spec.Memory, Detail: detail, Remedy: "boot the engine's host with swapaccount=1"},
+		{Name: backend.NamePIDsLimit, Present: h.PidsLimit == req.Spec.PIDs, Detail: detail},
+		{Name: backend.NameCPULimit, Present: h.CpuQuota == quota(req.Spec.CPUs), Detail: detail},
 	}, req.Spec.AcceptDegraded)
 	p.degraded = append(p.degraded, degraded...)
 	return err

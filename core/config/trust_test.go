@@ -269,7 +269,7 @@ backend "sum" {
 		}
 	}
 	err = &host.StartError{Reason: host.ReasonExited, Err: &backend.Error{Kind: backend.ErrUnavailable}, Output: []string{"why"}}
-	if got := c.backends["none"].ExplainOptions(err); got != err {
+	if got := c.backends["none"].ExplainOptions(err); errors.As(got, new(*Error)) {
 		t.Errorf("what a program printed is lost in %v", got)
 	}
 }

@@ -85,6 +85,11 @@ func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	if err := b.warned(outlast, made, req, p); err != nil {
 		return nil, err
 	}
+	if w := req.Spec.Workspace; w.Source == "" && w.Name == "" {
+		if err := b.remember(outlast, made.ID, w.Path, req.Labels); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.start(ctx, outlast, made.ID, p, req); err != nil {
 		return nil, b.failure(err, req.ID)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-units"
@@ -76,6 +77,8 @@ func Run(t *testing.T, e Engine) {
 			{"stop", testStop},
 			{"paused", testPaused},
 			{"guest-ends", testGuestEnds},
+			{"removed-by-others", testRemovedByOthers},
+			{"workspace-left", testWorkspaceLeft},
 			{"kept-workspace", testKeptWorkspace},
 			{"foreign-workspace", testForeignWorkspace},
 			{"bound-workspace", testBoundWorkspace},
@@ -275,6 +278,27 @@ func (s *suite) wantNothing(id string) {
 	for _, c := range s.containers(id) {
 		s.Errorf("container %s is left, %s", c.Names, c.Status)
 	}
+	for _, name := range s.ownVolumes(id) {
+		s.Errorf("volume %s is left", name)
+	}
+}
+
+// ownVolumes of a sandbox that the engine has, by label.
+func (s *suite) ownVolumes(id string) []string {
+	s.Helper()
+	ctx, cancel := cleanContext()
+	defer cancel()
+	list, err := s.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", pluginsdk.LabelSandbox+"="+id))})
+	if err != nil {
+		s.Error(err)
+	}
+	var names []string
+	for _, v := range list.Volumes {
+		if v.Labels[pluginsdk.LabelWorkspace] == "" {
+			names = append(names, v.Name)
+		}
+	}
+	return names
 }
 
 // volume returns the name of the volume mounted at a path in a container.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -113,9 +114,24 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 	}
 }
 
+// runtime refuses a runtime the engine has not, before anything is made. A shim
+// by its own name or path, which an engine need not be told of, is for the engine
+// to find.
+func (b *dockerBackend) runtime(f *facts) error {
+	name := b.config.Runtime
+	if _, known := f.info.Runtimes[name]; known || name == "" || strings.HasPrefix(name, "io.containerd.") || strings.HasPrefix(name, "/") {
+		return nil
+	}
+	return pluginsdk.EngineNoRuntime("the Docker Engine at "+b.address.Address, name, slices.Sorted(maps.Keys(f.info.Runtimes)),
+		`add it to "runtimes" in the engine's daemon.json`)
+}
+
 // Check implements pluginsdk.Provisioner.
 func (b *dockerBackend) Check(ctx context.Context) (*backend.CheckReport, error) {
 	f, err := b.facts(ctx)
+	if err == nil {
+		err = b.runtime(f)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -126,21 +142,19 @@ func (b *dockerBackend) Check(ctx context.Context) (*backend.CheckReport, error)
 	return &backend.CheckReport{
 		Engine:   engine,
 		Endpoint: b.address.Address,
-		Layers:   slices.Concat([]backend.Layer{f.userNamespace()}, pluginsdk.EngineReport(f.layers())),
+		Layers: pluginsdk.EngineReport(f.layers(), f.userNamespace(),
+			`set "userns-remap": "default" in the engine's daemon.json, or use rootless Docker`),
 	}, nil
 }
 
-// userNamespace is worth knowing and nothing that is relied on.
-func (f *facts) userNamespace() backend.Layer {
-	l := backend.Layer{Name: backend.NameUserNamespace, State: backend.LayerPresent}
+// userNamespace says why root in a container is another user outside, "" if it is
+// not.
+func (f *facts) userNamespace() string {
 	switch {
 	case f.rootless:
-		l.Detail = "the engine is rootless"
+		return "the engine is rootless"
 	case f.userns:
-		l.Detail = "the engine maps root in a container to another user"
-	default:
-		l.State, l.Detail = backend.LayerDegraded, "root in a container, which only the guest is, is root outside"
-		l.Remedy = `set "userns-remap": "default" in the engine's daemon.json, or use rootless Docker`
+		return "the engine maps root in a container to another user"
 	}
-	return l
+	return ""
 }

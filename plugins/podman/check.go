@@ -95,16 +95,16 @@ func (b *podmanBackend) Check(ctx context.Context) (*backend.CheckReport, error)
 	return &backend.CheckReport{
 		Engine:   engine,
 		Endpoint: b.address.Address,
-		Layers:   slices.Concat([]backend.Layer{f.userNamespace()}, pluginsdk.EngineReport(f.layers())),
+		Layers: pluginsdk.EngineReport(f.layers(), f.userNamespace(),
+			"use this user's own service: systemctl --user start podman.socket"),
 	}, nil
 }
 
-// userNamespace is worth knowing and nothing that is relied on.
-func (f *facts) userNamespace() backend.Layer {
+// userNamespace says why root in a container is another user outside, "" if it is
+// not.
+func (f *facts) userNamespace() string {
 	if f.rootless() {
-		return backend.Layer{Name: backend.NameUserNamespace, State: backend.LayerPresent, Detail: "the engine is rootless"}
+		return "the engine is rootless"
 	}
-	return backend.Layer{Name: backend.NameUserNamespace, State: backend.LayerDegraded,
-		Detail: "root in a container, which only the guest is, is root outside",
-		Remedy: "use this user's own service: systemctl --user start podman.socket"}
+	return ""
 }

@@ -40,6 +40,8 @@ type Engine struct {
 	New func(env pluginsdk.Env, host string, remote bool) (pluginsdk.Provisioner, error)
 	// NewWithAuth makes one that has the credentials in a file.
 	NewWithAuth func(env pluginsdk.Env, host, file string) (pluginsdk.Provisioner, error)
+	// NewWithRuntime makes one that asks for an OCI runtime.
+	NewWithRuntime func(env pluginsdk.Env, host, runtime string) (pluginsdk.Provisioner, error)
 	// TLS: it takes no registry without, on the loopback interface neither.
 	TLS bool
 }
@@ -71,6 +73,7 @@ func Run(t *testing.T, e Engine) {
 			{"stream", testStream},
 			{"isolation", testIsolation},
 			{"limits", testLimits},
+			{"runtime", testRuntime},
 			{"network-full", testNetworkFull},
 			{"exists", testExists},
 			{"foreign", testForeign},

@@ -132,7 +132,8 @@ type LayerState string
 // States of a layer.
 const (
 	LayerPresent LayerState = "present"
-	// LayerDegraded: weaker than it could be; sandboxes are made all the same.
+	// LayerDegraded: asked for and not, or not wholly, in force; sandboxes are made
+	// all the same, and their results say so.
 	LayerDegraded LayerState = "degraded"
 	// LayerMissing: Create refuses, unless Spec.AcceptDegraded names it.
 	LayerMissing LayerState = "missing"

@@ -253,7 +253,7 @@ func TestGuestKilled(t *testing.T) {
 func wantGone(t *testing.T, what string, err error, id string) {
 	t.Helper()
 	var e *backend.Error
-	if want := pluginsdk.Gone(id); !errors.As(err, &e) || e.Kind != backend.ErrGone || e.Path != id || e.Message != want.Message || e.Hint != want.Hint {
+	if want := pluginsdk.Gone(id); !errors.As(err, &e) || !errors.Is(err, backend.ErrGone) || e.Path != id || e.Message != want.Message || e.Hint != want.Hint {
 		t.Errorf("%s ended with %v, want %v", what, err, want)
 	}
 }

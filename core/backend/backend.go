@@ -121,7 +121,8 @@ type CheckReport struct {
 
 // A Layer is one means of isolation.
 type Layer struct {
-	// Name in a word or two: "user namespace", "pids limit".
+	// Name in a word or two, one of LayerNames. A layer that only this backend has
+	// is named "x-…", see ValidLayer.
 	Name string
 	// State of the layer on this host.
 	State LayerState
@@ -137,7 +138,8 @@ type LayerState string
 // States of a layer.
 const (
 	LayerPresent LayerState = "present"
-	// LayerDegraded: weaker than it could be; sandboxes are made all the same.
+	// LayerDegraded: asked for and not, or not wholly, in force; sandboxes are made
+	// all the same, and their results say so.
 	LayerDegraded LayerState = "degraded"
 	// LayerMissing: Create refuses, unless Spec.AcceptDegraded names it.
 	LayerMissing LayerState = "missing"

@@ -80,7 +80,8 @@ type Spec struct {
 	IdleTimeout time.Duration
 	// MaxLifetime ends any sandbox after so long; 0 means never.
 	MaxLifetime time.Duration
-	// AcceptDegraded names layers of isolation the operator can do without.
+	// AcceptDegraded names layers of isolation the operator can do without, as
+	// Layer.Name does.
 	AcceptDegraded []string
 }
 

@@ -27,7 +27,8 @@ func newConfigCheckCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "Check the configuration, the plugins' parts too", Args: args(0, 0, ""),
 		Long: `Reads the configuration and reports every mistake with its place. Each plugin that
-has a block is started to check its own part; engines are not asked, deep doctor
+has a block is started to check its own part, and to tell what its sandboxes can
+have; engines are not asked, deep doctor
 does that. The exit code is 1 if there is a mistake.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.configCheck(cmd.Context(), asJSON) },
 	}
@@ -97,6 +98,13 @@ func (a *app) checkBackends(ctx context.Context, c *config.Config, names []strin
 		if err != nil {
 			errs = append(errs, err)
 			continue
+		}
+		desc, err := p.Describe(ctx)
+		if err == nil {
+			err = b.CheckSandbox(desc.Capabilities)
+		}
+		if err != nil {
+			errs = append(errs, err)
 		}
 		a.leave(ctx, p)
 	}

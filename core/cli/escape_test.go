@@ -19,7 +19,7 @@ func TestEscape(t *testing.T) {
 		{"over\rwritten", `over\x0dwritten`},
 		{"\x00\x7f", `\x00\x7f`},
 		{"\xff\xc3", `\xff\xc3`},
-		{"\U000e0041", `\U000e0041`}, // a tag, which is not seen
+		{"\U000e0041", `\U000e0041`},                             // a tag, which is not seen
 		{"\u3164\u115f\uffa0\u2800", `\u3164\u115f\uffa0\u2800`}, // letters by name, and nothing to see
 	} {
 		if got := escape(c.in); got != c.want {

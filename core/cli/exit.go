@@ -138,7 +138,7 @@ func apart(err error) (what, hint string, more []string) {
 	)
 	switch {
 	case errors.As(err, &crash):
-		more = crash.Stderr
+		more, hint = crash.Stderr, backend.HintOf(err)
 	case errors.As(err, &start):
 		more, hint = start.Output, start.Err.Hint
 	case errors.As(err, &model):

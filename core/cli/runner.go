@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,11 +64,6 @@ func (a *app) openRunner(ctx context.Context, c *config.Config, name string) (*r
 	}
 	if r.plugin, err = a.launch(ctx, b); err != nil {
 		r.closeStore()
-		return nil, err
-	}
-	// So should an engine that is not there: no model is asked in vain.
-	if _, err = r.plugin.Check(ctx); err != nil {
-		r.close(ctx)
 		return nil, err
 	}
 	return r, nil
@@ -191,6 +187,13 @@ func (r *runner) play(ctx context.Context, out *outputFlags, limits agent.Limits
 	if recording != nil {
 		defer func() { _ = recording.Close() }()
 	}
+	// No model is paid for where there is no engine. A recording costs nothing, and
+	// may need no sandbox.
+	if recording == nil {
+		if _, err := r.plugin.Check(ctx); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	view := newRunView(r, out, cancel)
@@ -257,10 +260,13 @@ func (r *runner) save(ctx context.Context, state *agent.State) error {
 
 // makeSandbox makes the sandbox of the run.
 func (r *runner) makeSandbox(ctx context.Context) (backend.Sandbox, error) {
-	r.mu.Lock()
-	r.used = true
-	r.mu.Unlock()
 	sb, err := r.app.create(ctx, r.plugin, &backend.CreateRequest{ID: backend.NewID(), Spec: r.settings.Spec})
+	// A Create that failed leaves nothing, unless nobody was left to see to that.
+	if err == nil || errors.As(err, new(*backend.CrashError)) {
+		r.mu.Lock()
+		r.used = true
+		r.mu.Unlock()
+	}
 	if err != nil {
 		return nil, r.backend.ExplainSandbox(err, r.overridden...)
 	}

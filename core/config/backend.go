@@ -14,7 +14,7 @@ import (
 
 // add returns a new backend that stands in the file.
 func (c *Config) add(name string) *Backend {
-	b := &Backend{Name: name, places: map[string]hcl.Range{}, source: c.source}
+	b := &Backend{Name: name, program: map[string]hcl.Range{}, places: map[string]hcl.Range{}, source: c.source}
 	c.backends[name] = b
 	return b
 }
@@ -104,8 +104,13 @@ func (b *Backend) named(err error) error {
 }
 
 // ExplainOptions puts what a plugin says of one of its options to the place where
-// that stands in the file. Any other error is returned as it is.
+// that stands in the file, and what is wrong with its program to where that is
+// named. Any other error is returned as it is.
 func (b *Backend) ExplainOptions(err error) error {
+	var start *host.StartError
+	if errors.As(err, &start) {
+		return b.explainStart(start, err)
+	}
 	e := refused(err)
 	if e == nil || b.options == nil {
 		return err
@@ -117,9 +122,48 @@ func (b *Backend) ExplainOptions(err error) error {
 	m := Mistake{File: b.source.path, What: e.Path + ": " + message(e), Hint: e.Hint}
 	m.at(b.source, a.Expr.Range())
 	if b.secret[e.Path] {
-		m.Quote = ""
+		m.hide()
 	}
 	return &Error{Mistakes: []Mistake{m}, Err: err}
+}
+
+// programKeys tells which key is to be looked at when a program is not even run.
+var programKeys = map[host.Reason]string{
+	host.ReasonMissing: "plugin", host.ReasonUnreadable: "plugin", host.ReasonDirectory: "plugin",
+	host.ReasonNotRegular: "plugin", host.ReasonNotExecutable: "plugin", host.ReasonWritable: "plugin",
+	host.ReasonArchitecture: "plugin", host.ReasonFormat: "plugin", host.ReasonChecksum: "sha256",
+}
+
+func (b *Backend) explainStart(start *host.StartError, err error) error {
+	key := programKeys[start.Reason]
+	at, ok := b.program[key]
+	if !ok {
+		return err
+	}
+	m := Mistake{File: b.source.path, Hint: start.Err.Hint,
+		What: key + ": " + backend.Printable(start.Err.Path) + ": " + message(start.Err)}
+	m.at(b.source, at)
+	return &Error{Mistakes: []Mistake{m}, Err: err}
+}
+
+// CheckSandbox tells what of `sandbox { }` asks for what a backend with these
+// capabilities does not have, as an *Error where it stands in the file. What a
+// sandbox would be made without is a mistake too: it would be found missing later.
+func (b *Backend) CheckSandbox(caps []backend.Capability) error {
+	var errs []error
+	if _, err := b.Sandbox.Settle(caps); err != nil {
+		errs = append(errs, b.ExplainSandbox(err))
+	}
+	if !slices.Contains(caps, backend.CapImages) {
+		for _, key := range []string{"image", "pull"} {
+			if at, ok := b.places[key]; ok {
+				m := Mistake{File: b.source.path, What: key + ": the backend " + b.Name + " has no images", Hint: "leave it out, or choose another backend"}
+				m.at(b.source, at)
+				errs = append(errs, &Error{Mistakes: []Mistake{m}})
+			}
+		}
+	}
+	return errors.Join(Merge(errs)...)
 }
 
 // ExplainSandbox does the same for what a backend says of the specification of a

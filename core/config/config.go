@@ -82,7 +82,9 @@ type Backend struct {
 	options *hclsyntax.Body
 	// secret names the options that must not be printed, once it is known.
 	secret map[string]bool
-	// places of keys in the file, by their names: "memory", `volume "/data"`.
+	// program has the places of "plugin", "sha256" and the like.
+	program map[string]hcl.Range
+	// places of keys of `sandbox { }` in the file, by their names: "memory", `volume "/data"`.
 	places map[string]hcl.Range
 	source *source
 }

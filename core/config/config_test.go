@@ -84,6 +84,8 @@ func TestMistakes(t *testing.T) {
 		{"list for a table", sandbox(`env = ["A=b"]`), []string{`3,11-18: env is a list, not a table; write it as in env = { LANG = "C.UTF-8" }`}},
 		{"table for a list", sandbox(`accept_degraded = {}`), []string{`3,23-25: accept_degraded is a table, not a list; write it as in accept_degraded = ["memory limit"]`}},
 		{"number in a list", sandbox(`accept_degraded = ["a", 1]`), []string{`3,23-31: accept_degraded holds something that is no text, or an empty one`}},
+		{"layer unknown", sandbox(`accept_degraded = ["memory limt"]`), []string{`3,23-38: there is no layer of isolation memory limt; did you mean memory limit?`}},
+		{"layer of nobody", sandbox(`accept_degraded = ["x-"]`), []string{`3,23-29: there is no layer of isolation x-; there are Landlock, capabilities`}},
 		{"size without unit", sandbox(`memory = "512"`), []string{`3,14-19: memory has no unit: "512"; write it as in memory = "1GiB"`}},
 		{"size as number", sandbox(`memory = 512`), []string{`3,14-17: memory has no unit; write it as in memory = "1GiB"`}},
 		{"size with docker's unit", sandbox(`memory = "1g"`), []string{`3,14-18: memory has a unit that is none: "g"; did you mean GiB?`}},
@@ -115,6 +117,9 @@ func TestMistakes(t *testing.T) {
 		{"volume without source", sandbox(`volume "/data" {}`), []string{`3,5-19: volume "/data": the path of this host is missing; name a directory`}},
 		{"volume relative inside", sandbox(`volume "data" { source = "/srv" }`), []string{`3,5-18: volume "data": the path in the sandbox is not absolute: data; begin it with /`}},
 		{"volume relative source", sandbox(`volume "/data" { source = "srv" }`), []string{`3,31-36: source is not an absolute path; begin it with /`}},
+		{"volume of the host's configuration", sandbox(`volume "/data" { source = "/etc" }`), []string{`3,31-37: source: /etc is not shown in a sandbox: it configures this host; use a directory made for it`}},
+		{"volume of all", sandbox(`volume "/data" { source = "/srv/.." }`), []string{`3,31-40: source: / is not shown in a sandbox: it is all of this host`}},
+		{"volume of the engine's socket", sandbox(`volume "/data" { source = "/run/docker.sock" }`), []string{`3,31-49: source: /run/docker.sock is not shown in a sandbox: it holds this host's sockets`}},
 		{"volume over the workspace", sandbox(`volume "/workspace" { source = "/srv" }`), []string{`3,5-24: volume "/workspace": something is mounted there already`}},
 		{"volume twice in other words", sandbox("volume \"/data\" { source = \"/srv\" }\n    volume \"/data/\" { source = \"/srv\" }"), []string{`4,5-20: volume "/data/": something is mounted there already`}},
 		{"plugin relative", "backend \"x\" {\n  plugin = \"./deep-backend-x\"\n}", []string{
@@ -124,6 +129,10 @@ func TestMistakes(t *testing.T) {
 		{"turns", "agent {\n  max_turns = 0\n}", []string{`2,15-16: max_turns is not a whole number from 1`}},
 		{"astronomic number", "model {\n  name = \"x${1e9999999}\"\n}", []string{`2,14-23: this number is out of range`}},
 		{"temperature", "model {\n  temperature = 3\n}", []string{`2,17-18: temperature is not from 0 to 2`}},
+		{"address without a known scheme", "model {\n  base_url = \"ftp://h/v1\"\n}", []string{`2,14-26: base_url has the scheme "ftp"; use http:// or https://`}},
+		{"address without a scheme", "model {\n  base_url = \"localhost/v1\"\n}", []string{`2,14-28: base_url has the scheme ""; use http:// or https://`}},
+		{"address without a host", "model {\n  base_url = \"https:///v1\"\n}", []string{`2,14-27: base_url names no host; write it as in https://`}},
+		{"key with a line end", "model {\n  api_key = \"sk-1\\n\"\n}", []string{`2,13-21: the API key has a blank, line end or non-ASCII character at byte 4; copy it again`}},
 		{"variable not set", "model {\n  name = env(\"DEEP_TEST_UNSET\")\n}", []string{`2,15-30: the environment variable "DEEP_TEST_UNSET" is not set; set it, or give a default: env("DEEP_TEST_UNSET", "…").`}},
 		{"unknown function", "model {\n  name = envv(\"X\")\n}", []string{`2,10-14: There is no function named "envv". Did you mean "env"?`}},
 		{"approving from a file", "agent {\n  approve = [\"execute\"]\n}", []string{`2,3-10: unknown key approve`}},
@@ -177,6 +186,47 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+// TestQuoteOfSecrets: the name of a variable is shown, as it is what was mistyped;
+// a value never is.
+func TestQuoteOfSecrets(t *testing.T) {
+	t.Setenv("DEEP_TEST_UNSET", "")
+	os.Unsetenv("DEEP_TEST_UNSET")
+	for line, shown := range map[string]bool{
+		`api_key = env("DEEP_TEST_UNSET")`:        true,
+		`api_key= envv("DEEP_TEST_UNSET")`:        false, // whatever that was meant to be
+		"api_key\t=\tenv( \"DEEP_TEST_UNSET\" ) ": true,
+		`api_key = 1`: false,
+		`api_key = "s3cret${env("DEEP_TEST_UNSET")}"`:  false,
+		`api_key = "${env("DEEP_TEST_UNSET")}s3cret"`:  false,
+		`api_key = env("DEEP_TEST_UNSET") == "s3cret"`: false,
+		`api_key = env("DEEP_TEST_UNSET") # s3cret`:    false,
+		`api_key = env("s3cret key")`:                  false,
+		`api_key = env("X", "s3cret", "")`:             false,
+		`api_key = [env("DEEP_TEST_UNSET"), "s3cret"]`: false,
+		`base_url = "ftp://h/v1"`:                      true,
+		`base_url = "https://me:s3cret@h/v1"`:          false,
+		`base_url = "https://me:s3cret@h h/v1"`:        false,
+	} {
+		_, err := load(t, "model {\n  "+line+"\n}\n")
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if got := strings.Contains(e.Mistakes[0].Quote, line) && strings.Contains(e.Mistakes[0].Quote, "^"); got != shown {
+			t.Errorf("%s: shown is %t:\n%v", line, got, err)
+		}
+		// The name that a variable was looked up by is told in words anyway.
+		if m := e.Mistakes[0]; !shown && m.Quote != "" {
+			t.Errorf("%s: quoted:\n%s", line, m.Quote)
+		}
+	}
+	_, err := load(t, `model { api_key = env("DEEP_TEST_UNSET") }`)
+	if err == nil || !strings.Contains(err.Error(), "\n    1 | model { api_key = env(") {
+		t.Errorf("in one line: %v", err)
+	}
+}
+
 func TestValues(t *testing.T) {
 	t.Setenv("DEEP_TEST_SET", "from the environment")
 	c, err := load(t, `
@@ -205,7 +255,7 @@ backend "podman" {
     max_lifetime    = "24h"
     work_dir        = "/w"
     env             = { A = "${env("DEEP_TEST_SET")}!", B = env("DEEP_TEST_UNSET", "") }
-    accept_degraded = ["cgroup"]
+    accept_degraded = ["memory limit", "x-mine"]
     volume "/ro" { source = "/srv/a" }
     volume "/rw" {
       source    = "/srv/b"

@@ -121,7 +121,7 @@ func mistakes(src *source, diags hcl.Diagnostics) error {
 			m.at(src, *d.Subject)
 		}
 		if _, secret := d.Extra.(host.SensitiveExtra); secret {
-			m.Quote = ""
+			m.hide()
 		}
 		e.Mistakes = append(e.Mistakes, m)
 	}
@@ -148,8 +148,21 @@ func (m *Mistake) at(src *source, r hcl.Range) {
 }
 
 // secretLine finds lines whose value is not to be shown, in a terminal or in the
-// log of a machine: keys that are named as secrets are.
-var secretLine = regexp.MustCompile(`(?i)(key|token|secret\w*|passw\w*|credential\w*)"?\s*[=:]`)
+// log of a machine: keys that are named as secrets are, and addresses with a
+// password.
+var secretLine = regexp.MustCompile(`(?i)(key|token|secret\w*|passw\w*|credential\w*)"?\s*[=:]|://[^/"@]*:[^"]*@`)
+
+// nameLine finds lines that hold the name of a variable and nothing else that
+// could be a secret: no default, and no comment, which may be an old value.
+var nameLine = regexp.MustCompile(`^\s*(\w+\s*\{\s*)?"?[\w-]+"?\s*[=:]\s*env\(\s*"[A-Za-z_]\w*"\s*(,\s*""\s*)?\)\s*,?\s*\}?\s*$`)
+
+// hide takes the quote away from a mistake in what must not be shown.
+func (m *Mistake) hide() {
+	line, _, _ := strings.Cut(m.Quote, "\n")
+	if _, line, _ = strings.Cut(line, " | "); !nameLine.MatchString(line) {
+		m.Quote = ""
+	}
+}
 
 // quote returns the first line of a range, underlined. The line is shown as it
 // is, but for control characters.
@@ -163,7 +176,7 @@ func (src *source) quote(r hcl.Range) string {
 		end = r.Start.Byte + n
 	}
 	line := strings.TrimSuffix(string(src.text[begin:end]), "\r")
-	if secretLine.MatchString(line) || !utf8.ValidString(line) {
+	if secretLine.MatchString(line) && !nameLine.MatchString(line) || !utf8.ValidString(line) {
 		return ""
 	}
 	from := min(r.Start.Byte-begin, len(line))

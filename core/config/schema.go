@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/hostpath"
 )
 
 // root says what may stand in the file, and puts it into c.
@@ -34,8 +35,8 @@ func root(c *Config, tools []string) *block {
 func modelBlock(m *Model) *block {
 	return &block{keys: map[string]read{
 		"name":              into(&m.Name, text(`"gpt-4.1"`)),
-		"base_url":          into(&m.BaseURL, text(`"https://api.openai.com/v1"`)),
-		"api_key":           into(&m.APIKey, secret),
+		"base_url":          into(&m.BaseURL, baseURL),
+		"api_key":           into(&m.APIKey, apiKey),
 		"max_output_tokens": into(&m.MaxOutputTokens, whole[int64](1, 1<<31)),
 		"temperature":       into(&m.Temperature, temperature),
 		"max_tries":         into(&m.MaxTries, whole(1, 100)),
@@ -74,8 +75,21 @@ func toolNames(tools []string) parse[[]string] {
 	}
 }
 
+// layers is a list of layers of isolation that a backend can have.
+func layers(d *decoder, a *hclsyntax.Attribute) ([]string, bool) {
+	names, ok := texts(`["memory limit"]`)(d, a)
+	for _, name := range names {
+		if !backend.ValidLayer(name) {
+			d.mistake(a.Expr.Range(), "there is no layer of isolation "+backend.Printable(name), Suggest(name, backend.LayerNames))
+			ok = false
+		}
+	}
+	return names, ok
+}
+
 func backendBlock(b *Backend) *block {
 	return &block{
+		places: b.program,
 		keys: map[string]read{
 			"plugin": into(&b.Plugin, absolute(`"/opt/deep/deep-backend-docker"`)),
 			"sha256": into(&b.SHA256, sum),
@@ -118,7 +132,7 @@ func sandboxBlock(b *Backend) *block {
 			"max_lifetime":    into(&s.MaxLifetime, duration(`"24h"`, 0)),
 			"env":             field(s, table(`{ LANG = "C.UTF-8" }`), func(s *backend.Spec) *map[string]string { return &s.Env }),
 			"work_dir":        field(s, text(`"/workspace"`), func(s *backend.Spec) *string { return &s.Workspace.Path }),
-			"accept_degraded": into(&s.AcceptDegraded, texts(`["memory limit"]`)),
+			"accept_degraded": into(&s.AcceptDegraded, layers),
 		},
 		blocks: map[string]nested{
 			"volume": {label: "/PATH/INSIDE", open: func(target string) *block { return volumeBlock(s, target) }},
@@ -143,7 +157,7 @@ func volumeBlock(s *backend.Spec, target string) *block {
 	m := backend.Mount{Target: target, ReadOnly: true}
 	return &block{
 		keys: map[string]read{
-			"source":    into(&m.Source, absolute(`"/srv/data"`)),
+			"source":    into(&m.Source, shown),
 			"read_only": into(&m.ReadOnly, boolean),
 		},
 		done: func(d *decoder, at hcl.Range, clean bool) {
@@ -159,6 +173,20 @@ func volumeBlock(s *backend.Spec, target string) *block {
 			s.Mounts = append(s.Mounts, m)
 		},
 	}
+}
+
+// shown is a path of this host that a sandbox may be shown. Whether it is there
+// matters when one is made.
+func shown(d *decoder, a *hclsyntax.Attribute) (string, bool) {
+	path, ok := absolute(`"/srv/data"`)(d, a)
+	if !ok {
+		return "", false
+	}
+	if what := hostpath.Refused(path); what != "" {
+		d.mistake(a.Expr.Range(), a.Name+": "+what, hostpath.Hint)
+		return "", false
+	}
+	return path, true
 }
 
 // word is a text of a type of its own.

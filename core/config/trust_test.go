@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/host"
 )
 
 var hclStart = hcl.InitialPos
@@ -152,12 +154,14 @@ func chmod(t *testing.T, path string, mode fs.FileMode) {
 
 // TestExplain: what a plugin refuses is shown where it was written.
 func TestExplain(t *testing.T) {
+	t.Setenv("DEEP_TEST_SET", "s3cret")
 	c, err := load(t, `
 backend "docker" {
   config {
     host  = "nonsense"
     token = "s3cret"
     port  = "x"
+    pin   = env("DEEP_TEST_SET")
   }
   sandbox {
     network  = "full"
@@ -171,6 +175,7 @@ backend "docker" {
 	b := c.backends["docker"]
 	schema := backend.Schema{
 		{Name: "host", Type: backend.TypeString}, {Name: "token", Type: backend.TypeString, Sensitive: true},
+		{Name: "pin", Type: backend.TypeString, Sensitive: true},
 	}
 	_, err = b.Launch().Decode(schema)
 	if err == nil || !strings.Contains(err.Error(), "6,5-9: ") || strings.Contains(err.Error(), "s3cret") {
@@ -181,7 +186,7 @@ backend "docker" {
 		t.Errorf("an option that is missing: %v", err)
 	}
 	data, err := b.Launch().Decode(append(slices.Clone(schema), backend.Attribute{Name: "port", Type: backend.TypeString}))
-	if err != nil || string(data) != `{"host":"nonsense","port":"x","token":"s3cret"}` {
+	if err != nil || string(data) != `{"host":"nonsense","pin":"s3cret","port":"x","token":"s3cret"}` {
 		t.Fatalf("%s, %v", data, err)
 	}
 
@@ -193,8 +198,8 @@ backend "docker" {
 		want string
 	}{
 		{b.ExplainOptions(refusal(backend.ErrInvalid, "host")), `:4,13-23: host: bad; do better`},
-		{b.ExplainSandbox(refusal(backend.ErrUnsupported, "network")), `:9,16-22: network: bad; do better`},
-		{b.ExplainSandbox(refusal(backend.ErrInvalid, "workspace")), `:10,16-20: work_dir: bad; do better`},
+		{b.ExplainSandbox(refusal(backend.ErrUnsupported, "network")), `:10,16-22: network: bad; do better`},
+		{b.ExplainSandbox(refusal(backend.ErrInvalid, "workspace")), `:11,16-20: work_dir: bad; do better`},
 	} {
 		var m *Error
 		if !errors.As(e.err, &m) || !strings.HasSuffix(m.Mistakes[0].String(), e.want) {
@@ -207,6 +212,9 @@ backend "docker" {
 	if err := b.ExplainOptions(refusal(backend.ErrInvalid, "token")); strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a secret is quoted: %v", err)
 	}
+	if err := b.ExplainOptions(refusal(backend.ErrInvalid, "pin")); !strings.Contains(err.Error(), `    7 |     pin   = env("DEEP_TEST_SET")`) {
+		t.Errorf("the name of a variable is not quoted: %v", err)
+	}
 	for _, err := range []error{
 		b.ExplainSandbox(refusal(backend.ErrInvalid, "network"), "network"), // set on the command line
 		b.ExplainSandbox(refusal(backend.ErrInvalid, "memory")),             // not in the file
@@ -217,5 +225,85 @@ backend "docker" {
 		if errors.As(err, &m) {
 			t.Errorf("explained as %v", err)
 		}
+	}
+}
+
+// TestExplainProgram: a program that cannot be run is a mistake where it is named.
+func TestExplainProgram(t *testing.T) {
+	dir := t.TempDir()
+	program := write(t, filepath.Join(dir, "deep-backend-sum"), "#!/bin/sh\n")
+	chmod(t, program, 0o700)
+	c, err := load(t, `
+backend "none" {
+  plugin = "/nosuch/deep-backend-none"
+}
+backend "dir" {
+  plugin = "`+dir+`"
+}
+backend "sum" {
+  plugin = "`+program+`"
+  sha256 = "`+strings.Repeat("0", 64)+`"
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"none": `:3,12-39: plugin: /nosuch/deep-backend-none: missing`,
+		"dir":  `:6,12-` + strconv.Itoa(14+len(dir)) + `: plugin: ` + dir + `: a directory`,
+		"sum":  `:10,12-78: sha256: ` + program + `: its sha256 is `,
+	} {
+		o := c.backends[name].Launch()
+		o.GuestDir, o.StateDir = dir, filepath.Join(dir, "state")
+		_, err := host.Launch(t.Context(), o)
+		err = c.backends[name].ExplainOptions(err)
+		var (
+			e     *Error
+			start *host.StartError
+		)
+		if !errors.As(err, &e) || !strings.Contains(e.Mistakes[0].String(), want) || !strings.Contains(e.Mistakes[0].Quote, "^^^") || e.Mistakes[0].Hint == "" {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+		if !errors.As(err, &start) {
+			t.Errorf("%s: the reason is lost in %v", name, err)
+		}
+	}
+	err = &host.StartError{Reason: host.ReasonExited, Err: &backend.Error{Kind: backend.ErrUnavailable}, Output: []string{"why"}}
+	if got := c.backends["none"].ExplainOptions(err); errors.As(got, new(*Error)) {
+		t.Errorf("what a program printed is lost in %v", got)
+	}
+}
+
+// TestCheckSandbox: what a backend does not have is not to be asked for.
+func TestCheckSandbox(t *testing.T) {
+	c, err := load(t, `
+backend "local" {
+  sandbox {
+    image   = "python:3.12-slim"
+    pull    = "never"
+    network = "full"
+    memory  = "2GiB"
+  }
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := c.backends["local"]
+	if err := b.CheckSandbox(everything); err != nil {
+		t.Errorf("by a backend that has everything: %v", err)
+	}
+	err = b.CheckSandbox(nil)
+	var e *Error
+	if !errors.As(err, &e) || len(e.Mistakes) != 3 {
+		t.Fatalf("error %v, want 3 mistakes", err)
+	}
+	for i, want := range []string{":6,15-21: network: ", ":4,15-33: image: the backend local has no images; leave it out", ":5,15-22: pull: the backend local has no images"} {
+		if m := e.Mistakes[i]; !strings.Contains(m.String(), want) || m.Quote == "" {
+			t.Errorf("mistake %v, want %s", m, want)
+		}
+	}
+	if b, err := c.Backend("podman"); err != nil || b.CheckSandbox(nil) != nil {
+		t.Errorf("a backend without a block: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -13,6 +14,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/llm"
 )
 
 // parse makes a value of what stands at a key. What is not as it should be is
@@ -110,13 +112,36 @@ func text(example string) parse[string] {
 	}
 }
 
-// secret is a text that may be empty, as env("NAME", "") makes it.
-func secret(d *decoder, a *hclsyntax.Attribute) (string, bool) {
+// baseURL is an address that the model's client takes.
+func baseURL(d *decoder, a *hclsyntax.Attribute) (string, bool) {
+	s, ok := text(`"https://api.openai.com/v1"`)(d, a)
+	return s, ok && modelTakes(d, a, llm.Config{BaseURL: s})
+}
+
+// apiKey is a text that may be empty, as env("NAME", "") makes it.
+func apiKey(d *decoder, a *hclsyntax.Attribute) (string, bool) {
 	v, ok := value(d, a, cty.String, `env("OPENAI_API_KEY")`)
 	if !ok {
 		return "", false
 	}
-	return v.AsString(), true
+	return v.AsString(), modelTakes(d, a, llm.Config{APIKey: v.AsString()})
+}
+
+// modelTakes has the model's client say whether it can use a value, so that there
+// is one rule. What it says holds neither keys nor passwords.
+func modelTakes(d *decoder, a *hclsyntax.Attribute, c llm.Config) bool {
+	client, err := llm.New(c)
+	var e *llm.Error
+	switch {
+	case err == nil:
+		client.Close()
+		return true
+	case errors.As(err, &e):
+		d.mistake(a.Expr.Range(), e.Message, e.Remedy)
+	default:
+		d.mistake(a.Expr.Range(), a.Name+": "+err.Error(), "")
+	}
+	return false
 }
 
 // absolute is a path that does not depend on where deep is called.

@@ -46,7 +46,7 @@ func failed(op, path string, err error) error {
 func classify(errno unix.Errno) (kind error, message, hint string) {
 	switch errno {
 	case unix.ENOENT:
-		return backend.ErrNotFound, "", ""
+		return backend.ErrNotFound, "", "list its directory to see what is there; a directory on the way may be missing too"
 	case unix.EEXIST:
 		return backend.ErrExists, "", ""
 	case unix.EISDIR:

@@ -64,6 +64,8 @@ func TestPluginKilled(t *testing.T) {
 	var crash *backend.CrashError
 	if err := <-result; !errors.As(err, &crash) || crash.Reason != "killed by signal 9 (SIGKILL)" || crash.Plugin != "engine" || !errors.Is(err, backend.ErrUnavailable) {
 		t.Errorf("the exec in flight ended with %v", err)
+	} else if !strings.Contains(err.Error(), "outcome is unknown") || backend.HintOf(err) == "" {
+		t.Errorf("what became of the command, and what to do, is not said: %v", err)
 	}
 	if err := echo(t, sb, "the same handle"); err != nil {
 		t.Error(err)
@@ -179,15 +181,22 @@ func TestCrashWhileIdle(t *testing.T) {
 }
 
 func TestCloseAfterCrash(t *testing.T) {
-	p, engine, _ := launch(t, "engine")
+	p, engine, log := launch(t, "engine")
 	create(t, p, "x", backend.Spec{Ephemeral: true})
 	create(t, p, "kept", backend.Spec{})
 	kill(t, p.PID(), syscall.SIGKILL)
+	// While it is being started again, as likely as not: Close is what ends that.
+	plugintest.Eventually(t, "the crash is noticed", func() bool { return strings.Contains(log.String(), "the plugin crashed") })
 	if err := p.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if left := plugintest.Sandboxes(engine); len(left) != 1 || left[0] != "kept" {
 		t.Errorf("left: %v", left)
+	}
+	for _, loud := range []string{"not started again", "level=ERROR"} {
+		if strings.Contains(log.String(), loud) {
+			t.Errorf("a restart that Close cut short is told as trouble:\n%s", log)
+		}
 	}
 }
 

@@ -67,7 +67,8 @@ func startInstance(ctx context.Context, o Options, program *procrunner.Program) 
 	dir, err := socketDir()
 	if err != nil {
 		return nil, &backend.Error{Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin",
-			Message: "cannot make a directory for the plugin's socket", Err: err, Hint: "set TMPDIR to a directory that can be written"}
+			Message: "cannot make a directory for the plugin's socket", Err: err,
+			Hint: fmt.Sprintf("set TMPDIR to a directory that can be written and whose path has at most %d bytes", maxSocketBase)}
 	}
 	// Once connected, nobody needs the name of the socket: nothing is left when
 	// everybody is killed.
@@ -116,16 +117,6 @@ func startInstance(ctx context.Context, o Options, program *procrunner.Program) 
 	i.stop = stop
 	i.watch.Go(func() { i.monitor(watching) })
 	return i, nil
-}
-
-// socketDir makes a private directory whose name leaves room for a socket's,
-// which is 107 bytes at most.
-func socketDir() (string, error) {
-	base := os.TempDir()
-	if len(base) > 50 {
-		base = "/tmp"
-	}
-	return os.MkdirTemp(base, handshake.SocketDirPrefix)
 }
 
 func (i *instance) connect(ctx context.Context) error {
@@ -208,7 +199,9 @@ func (i *instance) monitor(ctx context.Context) {
 		return
 	}
 	i.crash = &backend.CrashError{Plugin: i.name, Reason: reason, Stderr: i.runner.Tail()}
-	i.log.Error("the plugin crashed", "reason", reason)
+	// Not louder: whoever calls gets it as an error, and while nobody calls it is
+	// made good again, or revive warns.
+	i.log.Info("the plugin crashed", "reason", reason)
 }
 
 // free kills what still runs and closes what is open.

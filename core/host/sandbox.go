@@ -54,7 +54,21 @@ func onStream[T any](ctx context.Context, s *sandbox, fn func(*instance, backend
 
 // Exec implements backend.Sandbox.
 func (s *sandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
-	return on(ctx, s, func(sb backend.Sandbox) (*backend.ExecResult, error) { return sb.Exec(ctx, req) })
+	res, err := on(ctx, s, func(sb backend.Sandbox) (*backend.ExecResult, error) { return sb.Exec(ctx, req) })
+	return res, s.lost(err)
+}
+
+// lost says of a crash under a command what it means for the command.
+func (s *sandbox) lost(err error) error {
+	crash, ok := err.(*backend.CrashError) //nolint:errorlint // of this call, not what kept the plugin from being started again
+	if !ok {
+		return err
+	}
+	return &backend.Error{
+		Kind: backend.ErrUnavailable, Backend: s.plugin.opts.Name, Op: "exec", Err: crash,
+		Message: "the outcome is unknown: the plugin failed while the command ran",
+		Hint:    "the command may have done all, some or nothing of its work: look at what it should have changed before you run it again",
+	}
 }
 
 // Outcome implements backend.Sandbox.

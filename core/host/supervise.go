@@ -51,6 +51,9 @@ func (p *Plugin) adopt(i *instance) {
 // ephemeral sandboxes.
 func (p *Plugin) revive() {
 	i, err := p.acquire(p.life)
+	if p.life.Err() != nil {
+		return // closed meanwhile: Close sees to what was made
+	}
 	if err != nil {
 		p.opts.Logger.Warn("the plugin is not started again", "error", err)
 		return
@@ -142,7 +145,7 @@ func (p *Plugin) again() (*instance, error) {
 		}
 		return nil, err
 	}
-	p.opts.Logger.Warn("the plugin was started again", "pid", i.runner.PID())
+	p.opts.Logger.Info("the plugin was started again", "pid", i.runner.PID())
 	return i, nil
 }
 

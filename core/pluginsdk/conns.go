@@ -98,7 +98,7 @@ func (c *conns) reconnect(ctx context.Context, id string, d *dial) {
 	if err == nil && (!current || c.closed) {
 		// Removed or shut down meanwhile.
 		conn.close()
-		conn, err = nil, &backend.Error{Kind: backend.ErrGone, Path: id}
+		conn, err = nil, Gone(id)
 	}
 	d.conn, d.err = conn, err
 	if err == nil {
@@ -180,14 +180,14 @@ func (c *conns) close() {
 func (c *conns) connect(ctx context.Context, id string, setup *guestv1.SetupRequest) (*guestConn, error) {
 	rwc, err := c.p.Connect(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, toldGone(id, err)
 	}
 	stream := newLiveStream(rwc, c.silence)
 	cc, err := dialGuest(stream)
 	if err != nil {
 		return nil, err
 	}
-	conn := &guestConn{cc: cc, stream: stream, verdict: func() error { return c.verdict(id) }} //nolint:contextcheck // asked when the call is over
+	conn := &guestConn{id: id, cc: cc, stream: stream, verdict: func() error { return c.verdict(id) }} //nolint:contextcheck // asked when the call is over
 	client := guestv1.NewGuestClient(cc)
 	if setup != nil {
 		conn.settled, err = client.Setup(ctx, setup)
@@ -217,7 +217,7 @@ func (c *conns) connect(ctx context.Context, id string, setup *guestv1.SetupRequ
 		return nil, &backend.Error{Kind: backend.ErrGone, Path: id, Message: "it was never set up: what created it died before",
 			Hint: "remove it with destroy"}
 	case len(status.Convert(err).Details()) > 0:
-		return nil, wire.FromStatus(err) // the guest's own words
+		return nil, toldGone(id, wire.FromStatus(err)) // else the guest's own words
 	case status.Code(err) == codes.Unavailable:
 		return nil, c.verdict(id) //nolint:contextcheck // the call is over, as likely as not
 	}
@@ -233,13 +233,11 @@ func (c *conns) verdict(id string) error {
 	for until := time.Now().Add(settleTime); ; {
 		info, err := c.p.Inspect(ctx, &backend.InspectRequest{ID: id})
 		switch {
-		case errors.Is(err, backend.ErrNotFound), errors.Is(err, backend.ErrGone):
-			return &backend.Error{Kind: backend.ErrGone, Path: id}
+		case errors.Is(err, backend.ErrNotFound), errors.Is(err, backend.ErrGone), err == nil && info.State == backend.StateStopped:
+			return Gone(id)
 		case err != nil:
 			return &backend.Error{Kind: backend.ErrUnavailable, Path: id,
 				Message: "lost the connection to the sandbox, and the engine does not tell what became of it: " + err.Error()}
-		case info.State == backend.StateStopped:
-			return &backend.Error{Kind: backend.ErrGone, Path: id, Message: "the sandbox has ended"}
 		case info.State == backend.StatePaused:
 			return &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "the sandbox is paused",
 				Hint: "resume it with the engine's tools"}

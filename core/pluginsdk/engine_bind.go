@@ -6,10 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/hostpath"
 )
 
 // EngineBinds says which directories of this host may be shown in a sandbox.
@@ -62,9 +62,12 @@ func (b EngineBinds) resolve(field, source string) (string, fs.FileInfo, error) 
 	case err != nil:
 		return "", nil, &backend.Error{Kind: backend.ErrInvalid, Path: field, Message: "cannot follow " + backend.Printable(source), Err: err}
 	}
-	if why := b.refused(resolved); why != "" {
-		return "", nil, bindError(backend.ErrPermission, field, backend.Printable(resolved)+" is not shown in a sandbox: "+why,
-			"use a directory made for it")
+	further := []hostpath.Place{{Path: b.StateDir, Why: "it is deep's own"}}
+	for _, data := range b.Data {
+		further = append(further, hostpath.Place{Path: data, Why: "the engine's data is there"})
+	}
+	if what := hostpath.Refused(resolved, further...); what != "" {
+		return "", nil, bindError(backend.ErrPermission, field, what, hostpath.Hint)
 	}
 	info, err := os.Lstat(resolved)
 	if err != nil {
@@ -74,54 +77,6 @@ func (b EngineBinds) resolve(field, source string) (string, fs.FileInfo, error) 
 		return "", nil, bindError(backend.ErrInvalid, field, backend.Printable(resolved)+" is neither a directory nor a regular file", "")
 	}
 	return resolved, info, nil
-}
-
-// refused says why path, free of links, is not to be shown, "" if it may.
-func (b EngineBinds) refused(path string) string {
-	if path == "/" {
-		return "it is all of this host"
-	}
-	for _, p := range []struct{ path, why string }{
-		{"/etc", "it configures this host"},
-		{"/proc", "it is the kernel's"},
-		{"/sys", "it is the kernel's"},
-		{"/dev", "it holds this host's devices"},
-		{"/run", "it holds this host's sockets"},
-		{"/boot", "it starts this host"},
-		{"/var/lib/docker", "it is Docker's"},
-		{"/var/lib/containerd", "it is containerd's"},
-		{"/var/lib/containers", "it is Podman's"},
-		{b.StateDir, "it is deep's own"},
-	} {
-		if overlaps(path, p.path) {
-			return p.why
-		}
-	}
-	for _, data := range b.Data {
-		if overlaps(path, data) {
-			return "the engine's data is there"
-		}
-	}
-	if home, err := os.UserHomeDir(); err == nil && within(home, path) {
-		return "your home directory, with its keys, is there"
-	}
-	return ""
-}
-
-// overlaps reports whether one of both lies in the other.
-func overlaps(path, other string) bool {
-	return other != "" && (within(path, other) || within(other, path))
-}
-
-// within reports whether path is dir or lies below it. Links in dir are
-// followed.
-func within(path, dir string) bool {
-	for _, p := range []*string{&path, &dir} {
-		if resolved, err := filepath.EvalSymlinks(*p); err == nil {
-			*p = resolved
-		}
-	}
-	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
 }
 
 func bindError(kind error, field, message, hint string) error {

@@ -38,9 +38,18 @@ func EngineEnforce(layers []EngineLayer, accepted []string) (degraded []string, 
 }
 
 // EngineReport turns layers into those of a CheckReport, followed by what every
-// container of deep has whatever the engine, and what is still to come.
-func EngineReport(layers []EngineLayer) []backend.Layer {
+// container of deep has whatever the engine, and what is still to come. userns
+// says what makes root in a container another user outside; there is no such
+// layer here if it is "", and remap is what to do to have one. That is none of
+// what a sandbox relies on, so it is never called degraded.
+func EngineReport(layers []EngineLayer, userns, remap string) []backend.Layer {
 	var report []backend.Layer
+	split := "commands run as a user, the guest as another"
+	if userns != "" {
+		report = append(report, backend.Layer{Name: backend.NameUserNamespace, State: backend.LayerPresent, Detail: userns})
+	} else {
+		split = "commands run as a user, the guest as root of the engine's host without most capabilities; to have it be nobody there, " + remap
+	}
 	for _, l := range layers {
 		state, remedy := backend.LayerPresent, ""
 		if !l.Present {
@@ -49,17 +58,17 @@ func EngineReport(layers []EngineLayer) []backend.Layer {
 		report = append(report, backend.Layer{Name: l.Name, State: state, Detail: l.Detail, Remedy: remedy})
 	}
 	for _, l := range []struct{ name, detail string }{
-		{"user split", "commands run as a user, the guest as another"},
-		{"capabilities", "none for commands"},
-		{"no new privileges", "setuid programs do not work"},
-		{"network", "none unless asked for"},
-		{"root file system", "read-only, with sized tmpfs where a program must write"},
+		{backend.NameUserSplit, split},
+		{backend.NameCapabilities, "none for commands"},
+		{backend.NameNoNewPrivileges, "setuid programs do not work"},
+		{backend.NameNetwork, "none unless asked for"},
+		{backend.NameRootFileSystem, "read-only, with sized tmpfs where a program must write"},
 	} {
 		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
 	}
 	for _, l := range []struct{ name, detail string }{
-		{"deep's seccomp profile", "the engine's own applies"},
-		{"disk quota", "the workspace can fill the engine's disk"},
+		{backend.NameDeepSeccomp, "the engine's own applies"},
+		{backend.NameDiskQuota, "the workspace can fill the engine's disk"},
 	} {
 		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})
 	}

@@ -35,25 +35,47 @@ func NewEngineLifecycle(objects EngineObjects) *EngineLifecycle {
 // Inspect implements Provisioner.
 func (l *EngineLifecycle) Inspect(ctx context.Context, req *backend.InspectRequest) (*backend.SandboxInfo, error) {
 	found, err := l.Find(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	if found != nil {
+		info := found.info()
+		return &info, nil
+	}
+	left, err := l.volumes(ctx, req.ID)
 	switch {
 	case err != nil:
 		return nil, err
-	case found == nil:
+	case len(left) == 0:
 		return nil, &backend.Error{Kind: backend.ErrNotFound, Path: req.ID, Message: "no such sandbox"}
 	}
-	info := found.info()
+	info := left[0].info()
 	return &info, nil
 }
 
-// List implements Provisioner.
+// List implements Provisioner. A sandbox of which only the workspace is left,
+// since somebody else removed its container, is one that was stopped.
 func (l *EngineLifecycle) List(ctx context.Context, _ *backend.ListRequest) (*backend.ListSandboxesReply, error) {
+	// Before the containers: of one that comes meanwhile both are seen.
+	volumes, err := l.volumes(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	list, err := l.objects.Containers(ctx, LabelSandbox)
 	if err != nil {
 		return nil, err
 	}
 	reply := &backend.ListSandboxesReply{Sandboxes: make([]backend.SandboxInfo, 0, len(list))}
+	seen := map[string]bool{}
 	for _, c := range list {
 		reply.Sandboxes = append(reply.Sandboxes, c.info())
+		seen[c.Labels[LabelSandbox]] = true
+	}
+	for _, v := range volumes {
+		if id := v.Labels[LabelSandbox]; !seen[id] {
+			reply.Sandboxes = append(reply.Sandboxes, v.info())
+			seen[id] = true
+		}
 	}
 	return reply, nil
 }
@@ -87,7 +109,7 @@ func (l *EngineLifecycle) Running(ctx context.Context, id string) (*EngineObject
 		return nil, &backend.Error{Kind: backend.ErrUnavailable, Path: id, Message: "the sandbox is paused",
 			Hint: "unpause the container " + EngineContainer(id) + " with the engine's own command"}
 	}
-	return nil, &backend.Error{Kind: backend.ErrGone, Path: id, Message: "its container does not run"}
+	return nil, Gone(id)
 }
 
 func (c *EngineObject) info() backend.SandboxInfo {
@@ -126,7 +148,8 @@ func (l *EngineLifecycle) Stop(ctx context.Context, req *backend.StopRequest) er
 	case err != nil:
 		return err
 	case found == nil:
-		return &backend.Error{Kind: backend.ErrNotFound, Path: req.ID, Message: "no such sandbox"}
+		_, err := l.Inspect(ctx, &backend.InspectRequest{ID: req.ID})
+		return err // nothing runs where only the workspace is left
 	case found.Labels[labelStopped] != "":
 		return nil // it was stopped before
 	}
@@ -165,9 +188,12 @@ func (l *EngineLifecycle) Destroy(ctx context.Context, req *backend.DestroyReque
 	l.mu.Unlock()
 	for _, c := range found {
 		workspace = c.Labels[LabelWorkspace]
-		if err := l.remove(ctx, c); err != nil {
+		if err := l.objects.RemoveContainer(ctx, c.EngineID); err != nil {
 			return err
 		}
+	}
+	if err := l.removeVolumes(ctx, req.ID); err != nil {
+		return err
 	}
 	if workspace != "" && !req.KeepWorkspace {
 		if err := l.RemoveWorkspace(ctx, &backend.RemoveWorkspaceRequest{Name: workspace}); err != nil {
@@ -175,32 +201,6 @@ func (l *EngineLifecycle) Destroy(ctx context.Context, req *backend.DestroyReque
 		}
 	}
 	l.forget(req.ID)
-	return nil
-}
-
-// remove removes a container of a sandbox with its own workspace. One that an
-// idle container held by its random name the engine may no longer take for
-// anonymous.
-func (l *EngineLifecycle) remove(ctx context.Context, c EngineObject) error {
-	if c.Labels[labelStopped] == "" || c.Labels[LabelWorkspace] != "" {
-		return l.objects.RemoveContainer(ctx, c.EngineID)
-	}
-	idle, err := l.objects.Container(ctx, c.EngineID)
-	if err != nil || idle == nil {
-		return err
-	}
-	if err := l.objects.RemoveContainer(ctx, c.EngineID); err != nil {
-		return err
-	}
-	for _, v := range idle.Volumes {
-		labels, found, err := l.objects.VolumeLabels(ctx, v.Name)
-		if err == nil && found && labels[LabelSandbox] == c.Labels[LabelSandbox] {
-			err = l.objects.RemoveVolume(ctx, v.Name)
-		}
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

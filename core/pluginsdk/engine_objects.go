@@ -31,6 +31,9 @@ type EngineObjects interface {
 	// which nothing ever ran, with the owners it names.
 	Put(ctx context.Context, engineID, dir string, write func(*tar.Writer) error) error
 
+	// Volumes returns the volumes that have LabelManaged and label, KEY or
+	// KEY=VALUE, with their labels.
+	Volumes(ctx context.Context, label string) ([]EngineVolume, error)
 	// VolumeLabels returns those of a volume; found is false if there is none.
 	VolumeLabels(ctx context.Context, name string) (labels map[string]string, found bool, err error)
 	// MakeVolume makes a volume unless there is one of that name, and returns the
@@ -52,8 +55,12 @@ type EngineObject struct {
 	Volumes []EngineVolume
 }
 
-// EngineVolume is a volume in a container.
-type EngineVolume struct{ Name, Target string }
+// EngineVolume is a volume, in a container if it has a Target.
+type EngineVolume struct {
+	Name, Target string
+	// Labels, of one that Volumes returned.
+	Labels map[string]string
+}
 
 // EngineIdle is a container that exists only to hold volumes.
 type EngineIdle struct {

@@ -104,12 +104,10 @@ func (b *guestBacked) Open(ctx context.Context, req *backend.OpenRequest) (backe
 	}
 	info, err := b.p.Inspect(ctx, &backend.InspectRequest{ID: req.ID})
 	switch {
-	case errors.Is(err, backend.ErrNotFound):
-		return nil, &backend.Error{Kind: backend.ErrGone, Path: req.ID}
+	case errors.Is(err, backend.ErrNotFound), err == nil && info.State == backend.StateStopped:
+		return nil, Gone(req.ID)
 	case err != nil:
 		return nil, err
-	case info.State == backend.StateStopped:
-		return nil, &backend.Error{Kind: backend.ErrGone, Path: req.ID, Message: "it runs no more"}
 	}
 	conn, err := b.conns.get(ctx, req.ID)
 	if err != nil {

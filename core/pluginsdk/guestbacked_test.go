@@ -242,14 +242,19 @@ func TestGuestKilled(t *testing.T) {
 	}()
 	<-started
 	plugintest.Kill(dir, "x")
-	if err := <-done; !errors.Is(err, backend.ErrGone) {
-		t.Errorf("the exec ended with %v, want ErrGone", err)
-	}
-	if err := echo(t, sb, "x"); !errors.Is(err, backend.ErrGone) {
-		t.Errorf("the next call: %v, want ErrGone", err)
-	}
-	if _, err := b.Open(t.Context(), &backend.OpenRequest{ID: "x"}); !errors.Is(err, backend.ErrGone) {
-		t.Errorf("Open: %v, want ErrGone", err)
+	wantGone(t, "the exec", <-done, "x")
+	wantGone(t, "the next call", echo(t, sb, "x"), "x")
+	_, err := b.Open(t.Context(), &backend.OpenRequest{ID: "x"})
+	wantGone(t, "Open", err, "x")
+}
+
+// wantGone fails unless err is an ErrGone in the words that are the same whoever
+// noticed it, with what to do next.
+func wantGone(t *testing.T, what string, err error, id string) {
+	t.Helper()
+	var e *backend.Error
+	if want := pluginsdk.Gone(id); !errors.As(err, &e) || !errors.Is(err, backend.ErrGone) || e.Path != id || e.Message != want.Message || e.Hint != want.Hint {
+		t.Errorf("%s ended with %v, want %v", what, err, want)
 	}
 }
 
@@ -275,12 +280,8 @@ func TestEndedUnderACall(t *testing.T) {
 			if err := end(b); err != nil {
 				t.Error(err)
 			}
-			if err := <-done; !errors.Is(err, backend.ErrGone) {
-				t.Errorf("the exec ended with %v, want ErrGone", err)
-			}
-			if err := echo(t, sb, "x"); !errors.Is(err, backend.ErrGone) {
-				t.Errorf("the next call: %v, want ErrGone", err)
-			}
+			wantGone(t, "the exec", <-done, "x")
+			wantGone(t, "the next call", echo(t, sb, "x"), "x")
 		})
 	}
 }
@@ -310,9 +311,8 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"x", "nothing"} {
-		if _, err := b.Open(t.Context(), &backend.OpenRequest{ID: id}); !errors.Is(err, backend.ErrGone) {
-			t.Errorf("Open(%s): %v, want ErrGone", id, err)
-		}
+		_, err := b.Open(t.Context(), &backend.OpenRequest{ID: id})
+		wantGone(t, "Open", err, id)
 	}
 	if _, err := b.Inspect(t.Context(), &backend.InspectRequest{ID: "nothing"}); !errors.Is(err, backend.ErrNotFound) {
 		t.Errorf("Inspect: %v, want ErrNotFound", err)

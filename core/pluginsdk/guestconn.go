@@ -22,6 +22,8 @@ import (
 // redialled: when the stream is dead, so is the connection, and the next call
 // makes another.
 type guestConn struct {
+	// id of the sandbox.
+	id     string
 	cc     *grpc.ClientConn
 	stream *liveStream
 	// settled is what Setup agreed on.
@@ -95,10 +97,17 @@ func (s *guestStream) RecvMsg(m any) error {
 
 // explain replaces what gRPC says of a broken stream by what became of the
 // sandbox: gone, or out of reach. What the guest itself answered has details and
-// stays as it is.
+// stays as it is, but for its last words: an engine that ends it gently lets it
+// say that the sandbox ends, another does not.
 func (c *guestConn) explain(ctx context.Context, err error) error {
 	st, ok := status.FromError(err)
-	if err == nil || !ok || len(st.Details()) > 0 {
+	if err == nil || !ok {
+		return err
+	}
+	if len(st.Details()) > 0 {
+		if last := wire.FromStatus(err); errors.Is(last, backend.ErrGone) {
+			return wire.Error(toldGone(c.id, last))
+		}
 		return err
 	}
 	// Closing the connection cancels what is under way on it, as the caller would.
@@ -107,7 +116,7 @@ func (c *guestConn) explain(ctx context.Context, err error) error {
 	case !broke:
 		return err
 	case c.dropped.Load():
-		return wire.Error(&backend.Error{Kind: backend.ErrGone, Message: "the sandbox was ended"})
+		return wire.Error(Gone(c.id))
 	}
 	// gRPC may learn of the end a moment before the stream's owner does.
 	select {

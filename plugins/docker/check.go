@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -104,18 +105,33 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 	cgroups := "cgroup v" + f.info.CgroupVersion
 	const remedy = "boot the engine's host with this controller enabled, for example systemd.unified_cgroup_hierarchy=1"
 	return []pluginsdk.EngineLayer{
-		{Name: "memory limit", Present: f.info.MemoryLimit, Detail: cgroups, Remedy: remedy},
-		{Name: "swap limit", Present: f.info.SwapLimit, Detail: cgroups, Remedy: "boot the engine's host with swapaccount=1"},
-		{Name: "pids limit", Present: f.info.PidsLimit, Detail: cgroups, Remedy: remedy},
-		{Name: "cpu limit", Present: f.info.CPUCfsQuota, Detail: cgroups, Remedy: remedy},
-		{Name: "seccomp", Present: f.seccomp, Detail: "of the engine: " + strings.Join(f.info.SecurityOptions, " "),
+		{Name: backend.NameMemoryLimit, Present: f.info.MemoryLimit, Detail: cgroups, Remedy: remedy},
+		{Name: backend.NameSwapLimit, Present: f.info.SwapLimit, Detail: cgroups, Remedy: "boot the engine's host with swapaccount=1"},
+		{Name: backend.NamePIDsLimit, Present: f.info.PidsLimit, Detail: cgroups, Remedy: remedy},
+		{Name: backend.NameCPULimit, Present: f.info.CPUCfsQuota, Detail: cgroups, Remedy: remedy},
+		{Name: backend.NameSeccomp, Present: f.seccomp, Detail: "of the engine: " + strings.Join(f.info.SecurityOptions, " "),
 			Remedy: "run the engine without seccomp-profile=unconfined on a kernel with CONFIG_SECCOMP"},
 	}
+}
+
+// runtime refuses a runtime the engine has not, before anything is made. A shim
+// by its own name or path, which an engine need not be told of, is for the engine
+// to find.
+func (b *dockerBackend) runtime(f *facts) error {
+	name := b.config.Runtime
+	if _, known := f.info.Runtimes[name]; known || name == "" || strings.HasPrefix(name, "io.containerd.") || strings.HasPrefix(name, "/") {
+		return nil
+	}
+	return pluginsdk.EngineNoRuntime("the Docker Engine at "+b.address.Address, name, slices.Sorted(maps.Keys(f.info.Runtimes)),
+		`add it to "runtimes" in the engine's daemon.json`)
 }
 
 // Check implements pluginsdk.Provisioner.
 func (b *dockerBackend) Check(ctx context.Context) (*backend.CheckReport, error) {
 	f, err := b.facts(ctx)
+	if err == nil {
+		err = b.runtime(f)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -126,21 +142,19 @@ func (b *dockerBackend) Check(ctx context.Context) (*backend.CheckReport, error)
 	return &backend.CheckReport{
 		Engine:   engine,
 		Endpoint: b.address.Address,
-		Layers:   slices.Concat([]backend.Layer{f.userNamespace()}, pluginsdk.EngineReport(f.layers())),
+		Layers: pluginsdk.EngineReport(f.layers(), f.userNamespace(),
+			`set "userns-remap": "default" in the engine's daemon.json, or use rootless Docker`),
 	}, nil
 }
 
-// userNamespace is worth knowing and nothing that is relied on.
-func (f *facts) userNamespace() backend.Layer {
-	l := backend.Layer{Name: "user namespace", State: backend.LayerPresent}
+// userNamespace says why root in a container is another user outside, "" if it is
+// not.
+func (f *facts) userNamespace() string {
 	switch {
 	case f.rootless:
-		l.Detail = "the engine is rootless"
+		return "the engine is rootless"
 	case f.userns:
-		l.Detail = "the engine maps root in a container to another user"
-	default:
-		l.State, l.Detail = backend.LayerDegraded, "root in a container, which only the guest is, is root outside"
-		l.Remedy = `set "userns-remap": "default" in the engine's daemon.json, or use rootless Docker`
+		return "the engine maps root in a container to another user"
 	}
-	return l
+	return ""
 }

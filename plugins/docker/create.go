@@ -32,6 +32,9 @@ type plan struct {
 // Provision implements pluginsdk.Provisioner.
 func (b *dockerBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRequest) (*pluginsdk.Provisioned, error) {
 	f, err := b.facts(ctx)
+	if err == nil {
+		err = b.runtime(f)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,9 @@ func engine() enginetest.Engine {
 		New: func(env pluginsdk.Env, host string, remote bool) (pluginsdk.Provisioner, error) {
 			return newBackend(Config{Host: host, Remote: remote}, env)
 		},
+		NewWithRuntime: func(env pluginsdk.Env, host, runtime string) (pluginsdk.Provisioner, error) {
+			return newBackend(Config{Host: host, Runtime: runtime}, env)
+		},
 		NewWithAuth: func(env pluginsdk.Env, host, file string) (pluginsdk.Provisioner, error) {
 			return newBackend(Config{Host: host, Auth: file}, env)
 		},

@@ -141,6 +141,20 @@ func (b *dockerBackend) Put(ctx context.Context, engineID, dir string, write fun
 	return b.failure(b.api.CopyToContainer(ctx, engineID, dir, archive, container.CopyToContainerOptions{}), engineID)
 }
 
+// Volumes implements pluginsdk.EngineObjects.
+func (b *dockerBackend) Volumes(ctx context.Context, label string) ([]pluginsdk.EngineVolume, error) {
+	list, err := b.api.VolumeList(ctx, volumetypes.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("label", pluginsdk.LabelManaged+"=true"), filters.Arg("label", label))})
+	if err != nil {
+		return nil, b.failure(err, "")
+	}
+	found := make([]pluginsdk.EngineVolume, 0, len(list.Volumes))
+	for _, v := range list.Volumes {
+		found = append(found, pluginsdk.EngineVolume{Name: v.Name, Labels: v.Labels})
+	}
+	return found, nil
+}
+
 // VolumeLabels implements pluginsdk.EngineObjects.
 func (b *dockerBackend) VolumeLabels(ctx context.Context, name string) (labels map[string]string, found bool, err error) {
 	v, err := b.api.VolumeInspect(ctx, name)

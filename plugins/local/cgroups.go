@@ -23,10 +23,12 @@ const cpuPeriod = 100_000
 
 // controllers limit a sandbox, each by files of the one or the other version.
 var controllers = []struct {
-	name   string
+	name string
+	// layer of isolation that it is.
+	layer  string
 	v1, v2 func(backend.Spec) []jail.CgroupFile
 }{
-	{"memory",
+	{"memory", backend.NameMemoryLimit,
 		func(s backend.Spec) []jail.CgroupFile {
 			bytes := strconv.FormatInt(s.Memory, 10)
 			return []jail.CgroupFile{
@@ -41,14 +43,14 @@ var controllers = []struct {
 				{Name: "memory.swap.max", Value: "0", Optional: true},
 			}
 		}},
-	{"pids",
+	{"pids", backend.NamePIDsLimit,
 		func(s backend.Spec) []jail.CgroupFile {
 			return []jail.CgroupFile{{Name: "pids.max", Value: strconv.FormatInt(s.PIDs, 10)}}
 		},
 		func(s backend.Spec) []jail.CgroupFile {
 			return []jail.CgroupFile{{Name: "pids.max", Value: strconv.FormatInt(s.PIDs, 10)}}
 		}},
-	{"cpu",
+	{"cpu", backend.NameCPULimit,
 		func(s backend.Spec) []jail.CgroupFile {
 			return []jail.CgroupFile{
 				{Name: "cpu.cfs_period_us", Value: strconv.Itoa(cpuPeriod)},

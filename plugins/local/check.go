@@ -37,18 +37,18 @@ func (b *localBackend) Check(ctx context.Context) (*backend.CheckReport, error) 
 	}
 	report.Layers = append(b.checkNamespaces(), checkLimits(h)...)
 	for _, l := range []struct{ name, detail string }{
-		{"network", "none but loopback unless asked for"},
-		{"capabilities", "none for commands; for the guest those to become their user and to kill"},
-		{"no new privileges", "setuid programs do not work"},
-		{"root file system", "read-only: system directories of this host, an /etc of its own; sized tmpfs where a program must write"},
-		{"resource limits", "open files 4096, file size 2 GiB, no core dumps, processes"},
+		{backend.NameNetwork, "none but loopback unless asked for"},
+		{backend.NameCapabilities, "none for commands; for the guest those to become their user and to kill"},
+		{backend.NameNoNewPrivileges, "setuid programs do not work"},
+		{backend.NameRootFileSystem, "read-only: system directories of this host, an /etc of its own; sized tmpfs where a program must write"},
+		{backend.NameResourceLimits, "open files 4096, file size 2 GiB, no core dumps, processes"},
 	} {
 		report.Layers = append(report.Layers, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
 	}
 	for _, l := range []struct{ name, detail string }{
-		{"seccomp", "commands may use every system call"},
-		{"Landlock", "the mounts are the only layer for files"},
-		{"disk budget", "the workspace can fill this host's disk"},
+		{backend.NameSeccomp, "commands may use every system call"},
+		{backend.NameLandlock, "the mounts are the only layer for files"},
+		{backend.NameDiskQuota, "the workspace can fill this host's disk"},
 	} {
 		report.Layers = append(report.Layers, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})
 	}
@@ -63,14 +63,14 @@ func (b *localBackend) checkNamespaces() []backend.Layer {
 		err = asError(jail.Probe(ids), "")
 	}
 	if err != nil {
-		missing := backend.Layer{Name: "namespaces", State: backend.LayerMissing, Detail: err.Error(), Remedy: backend.HintOf(err)}
+		missing := backend.Layer{Name: backend.NameNamespaces, State: backend.LayerMissing, Detail: err.Error(), Remedy: backend.HintOf(err)}
 		var e *backend.Error
 		if errors.As(err, &e) {
 			missing.Detail = e.Message
 		}
-		return []backend.Layer{missing, {Name: "user split", State: backend.LayerMissing, Detail: "there is none without a user namespace"}}
+		return []backend.Layer{missing, {Name: backend.NameUserSplit, State: backend.LayerMissing, Detail: "there is none without a user namespace"}}
 	}
-	split := backend.Layer{Name: "user split", State: backend.LayerPresent}
+	split := backend.Layer{Name: backend.NameUserSplit, State: backend.LayerPresent}
 	switch ids.Mode {
 	case jail.MapRoot:
 		split.Detail = "each sandbox has ids that nobody else has on this host; root inside is not root outside"
@@ -80,7 +80,7 @@ func (b *localBackend) checkNamespaces() []backend.Layer {
 		split.State, split.Remedy = backend.LayerDegraded, splitRemedy
 		split.Detail = "guest and commands share your uid and groups, and each command gets a PID namespace: " + reason
 	}
-	return []backend.Layer{{Name: "namespaces", State: backend.LayerPresent, Detail: what}, split}
+	return []backend.Layer{{Name: backend.NameNamespaces, State: backend.LayerPresent, Detail: what}, split}
 }
 
 // checkLimits tells which limits cgroups can set.
@@ -88,7 +88,7 @@ func checkLimits(h hierarchies) []backend.Layer {
 	_, missing := h.cgroupsFor("check", backend.Spec{})
 	var layers []backend.Layer
 	for _, c := range controllers {
-		l := backend.Layer{Name: c.name + " limit", State: backend.LayerPresent, Detail: "cgroup v2"}
+		l := backend.Layer{Name: c.layer, State: backend.LayerPresent, Detail: "cgroup v2"}
 		if _, ok := h.v1[c.name]; ok {
 			l.Detail = "cgroup v1"
 		}

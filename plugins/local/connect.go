@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
 
@@ -21,7 +21,7 @@ import (
 func (b *localBackend) Connect(ctx context.Context, id string) (io.ReadWriteCloser, error) {
 	dir, err := os.Open(b.dir(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, gone(id)
+		return nil, pluginsdk.Gone(id)
 	}
 	if err != nil {
 		return nil, failure(err, id)
@@ -32,15 +32,11 @@ func (b *localBackend) Connect(ctx context.Context, id string) (io.ReadWriteClos
 	case err == nil:
 		return conn, nil
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return nil, gone(id)
+		return nil, pluginsdk.Gone(id)
 	case ctx.Err() != nil:
 		return nil, ctxError(ctx, id)
 	}
 	return nil, failure(err, id)
-}
-
-func gone(id string) error {
-	return &backend.Error{Kind: backend.ErrGone, Path: id, Message: "its guest does not run"}
 }
 
 // socketIn names the guest's socket by a descriptor of its directory: an address

@@ -116,7 +116,7 @@ func (m *making) lookForLimits() error {
 	groups, missing := h.cgroupsFor("deep-"+hashed(m.req.ID)+"-"+rand.Text()[:8], m.req.Spec)
 	m.plan.Cgroups = groups
 	if len(missing) > 0 {
-		m.record.Degraded = append(m.record.Degraded, strings.Join(missing, ", ")+" limit: no cgroup can be made here")
+		m.record.Degraded = append(m.record.Degraded, strings.Join(missing, " limit, ")+" limit: no cgroup can be made here")
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func testCheck(t *testing.T, w who) {
 	}
 	split := map[who]backend.LayerState{asRoot: backend.LayerPresent, asSub: backend.LayerPresent, asUser: backend.LayerDegraded}[w]
 	for name, want := range map[string]backend.LayerState{
-		"namespaces": backend.LayerPresent, "user split": split, "seccomp": backend.LayerPlanned, "disk budget": backend.LayerPlanned,
+		"namespaces": backend.LayerPresent, "user split": split, "seccomp": backend.LayerPlanned, backend.NameDiskQuota: backend.LayerPlanned,
 	} {
 		if states[name] != want {
 			t.Errorf("%s is %q, want %q", name, states[name], want)
@@ -167,6 +167,14 @@ func testInside(t *testing.T, w who) {
 	if strings.Contains(degraded, "user split") != (w == asUser) {
 		t.Errorf("degraded: %s", degraded)
 	}
+	// One word has one meaning: what Check calls degraded, every result does.
+	report, err := provisioner(t, t.TempDir()).Check(t.Context())
+	check(t, err)
+	for _, l := range report.Layers {
+		if strings.Contains(degraded, l.Name) != (l.State == backend.LayerDegraded) {
+			t.Errorf("Check says that %s is %s, and a result that these are degraded: %s", l.Name, l.State, degraded)
+		}
+	}
 }
 
 func testLimits(t *testing.T, _ who) {
@@ -177,7 +185,7 @@ func testLimits(t *testing.T, _ who) {
 		withAttacker(s)
 		s.PIDs, s.Memory = 128, 256<<20
 	})
-	if missing := strings.Join(missing, ", "); missing != "" && !strings.Contains(strings.Join(sb.Info().Degraded, "; "), missing+" limit") {
+	if missing := strings.Join(missing, " limit, "); missing != "" && !strings.Contains(strings.Join(sb.Info().Degraded, "; "), missing+" limit") {
 		t.Errorf("no cgroup for %s, and nothing says so: %q", missing, sb.Info().Degraded)
 	}
 	if countsApart() || !strings.Contains(strings.Join(missing, " "), "pids") {

@@ -71,10 +71,10 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 		remedy = "let systemd delegate the controller to users, as in user@.service.d: Delegate=cpu cpuset io memory pids"
 	}
 	return []pluginsdk.EngineLayer{
-		{Name: "memory limit", Present: slices.Contains(controllers, "memory"), Detail: detail, Remedy: remedy},
-		{Name: "pids limit", Present: slices.Contains(controllers, "pids"), Detail: detail, Remedy: remedy},
-		{Name: "cpu limit", Present: slices.Contains(controllers, "cpu"), Detail: detail, Remedy: remedy},
-		{Name: "seccomp", Present: f.info.Host.Security.SECCOMPEnabled, Detail: "of the engine: " + f.info.Host.Security.SECCOMPProfilePath,
+		{Name: backend.NameMemoryLimit, Present: slices.Contains(controllers, "memory"), Detail: detail, Remedy: remedy},
+		{Name: backend.NamePIDsLimit, Present: slices.Contains(controllers, "pids"), Detail: detail, Remedy: remedy},
+		{Name: backend.NameCPULimit, Present: slices.Contains(controllers, "cpu"), Detail: detail, Remedy: remedy},
+		{Name: backend.NameSeccomp, Present: f.info.Host.Security.SECCOMPEnabled, Detail: "of the engine: " + f.info.Host.Security.SECCOMPProfilePath,
 			Remedy: "use a kernel with CONFIG_SECCOMP and a Podman built with it"},
 	}
 }
@@ -95,16 +95,16 @@ func (b *podmanBackend) Check(ctx context.Context) (*backend.CheckReport, error)
 	return &backend.CheckReport{
 		Engine:   engine,
 		Endpoint: b.address.Address,
-		Layers:   slices.Concat([]backend.Layer{f.userNamespace()}, pluginsdk.EngineReport(f.layers())),
+		Layers: pluginsdk.EngineReport(f.layers(), f.userNamespace(),
+			"use this user's own service: systemctl --user start podman.socket"),
 	}, nil
 }
 
-// userNamespace is worth knowing and nothing that is relied on.
-func (f *facts) userNamespace() backend.Layer {
+// userNamespace says why root in a container is another user outside, "" if it is
+// not.
+func (f *facts) userNamespace() string {
 	if f.rootless() {
-		return backend.Layer{Name: "user namespace", State: backend.LayerPresent, Detail: "the engine is rootless"}
+		return "the engine is rootless"
 	}
-	return backend.Layer{Name: "user namespace", State: backend.LayerDegraded,
-		Detail: "root in a container, which only the guest is, is root outside",
-		Remedy: "use this user's own service: systemctl --user start podman.socket"}
+	return ""
 }

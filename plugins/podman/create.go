@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/containers/podman/v5/pkg/bindings/containers"
 	"github.com/containers/podman/v5/pkg/domain/entities/types"
@@ -79,11 +81,22 @@ func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	case status(err) != 0 && b.Taken(outlast, req):
 		// The service has no status for a name that is taken.
 		return nil, pluginsdk.EngineExists(req.ID)
+	case err != nil && b.config.Runtime != "" && strings.Contains(err.Error(), "requested OCI runtime"):
+		// The service has no status for one it has not.
+		return nil, b.noRuntime(f)
 	case err != nil:
 		return nil, b.failure(err, req.ID)
 	}
+	if err := b.runtime(outlast, made.ID, f); err != nil {
+		return nil, err
+	}
 	if err := b.warned(outlast, made, req, p); err != nil {
 		return nil, err
+	}
+	if w := req.Spec.Workspace; w.Source == "" && w.Name == "" {
+		if err := b.remember(outlast, made.ID, w.Path, req.Labels); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.start(ctx, outlast, made.ID, p, req); err != nil {
 		return nil, b.failure(err, req.ID)
@@ -91,6 +104,32 @@ func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	info := pluginsdk.EngineInfo(s.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
 	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
+}
+
+// runtime looks whether a container got the runtime that was asked for: Podman 4
+// takes its service's own whatever that is.
+func (b *podmanBackend) runtime(api context.Context, engineID string, f *facts) error {
+	if b.config.Runtime == "" {
+		return nil
+	}
+	found, err := containers.Inspect(api, engineID, nil)
+	switch {
+	case err != nil:
+		return b.failure(err, engineID)
+	case filepath.Base(found.OCIRuntime) != filepath.Base(b.config.Runtime):
+		return b.noRuntime(f)
+	}
+	return nil
+}
+
+// noRuntime is the error for a runtime that the service has not, or does not use.
+func (b *podmanBackend) noRuntime(f *facts) error {
+	var own []string
+	if r := f.info.Host.OCIRuntime; r != nil {
+		own = []string{r.Name}
+	}
+	return pluginsdk.EngineNoRuntime("the Podman service at "+b.address.Address, b.config.Runtime, own,
+		"start the service with it, as in `podman --runtime NAME system service`; from Podman 5 on an entry in [engine.runtimes] of its containers.conf will do")
 }
 
 // warned looks, when the service warned, at what of the limits it kept: it
@@ -109,10 +148,10 @@ func (b *podmanBackend) warned(api context.Context, made types.ContainerCreateRe
 	h := found.HostConfig
 	const detail = "the engine discarded it, see its warnings"
 	degraded, err := pluginsdk.EngineEnforce([]pluginsdk.EngineLayer{
-		{Name: "memory limit", Present: h.Memory == req.Spec.Memory, Detail: detail},
-		{Name: "swap limit", Present: h.MemorySwap == req.Spec.Memory, Detail: detail, Remedy: "boot the engine's host with swapaccount=1"},
-		{Name: "pids limit", Present: h.PidsLimit == req.Spec.PIDs, Detail: detail},
-		{Name: "cpu limit", Present: h.CpuQuota == quota(req.Spec.CPUs), Detail: detail},
+		{Name: backend.NameMemoryLimit, Present: h.Memory == req.Spec.Memory, Detail: detail},
+		{Name: backend.NameSwapLimit, Present: h.MemorySwap == req.Spec.Memory, Detail: detail, Remedy: "boot the engine's host with swapaccount=1"},
+		{Name: backend.NamePIDsLimit, Present: h.PidsLimit == req.Spec.PIDs, Detail: detail},
+		{Name: backend.NameCPULimit, Present: h.CpuQuota == quota(req.Spec.CPUs), Detail: detail},
 	}, req.Spec.AcceptDegraded)
 	p.degraded = append(p.degraded, degraded...)
 	return err

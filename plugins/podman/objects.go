@@ -181,6 +181,45 @@ func (b *podmanBackend) Put(ctx context.Context, engineID, dir string, write fun
 	return nil
 }
 
+// Volumes implements pluginsdk.EngineObjects. Those without a name of their own,
+// which have no labels here, it knows by its records.
+func (b *podmanBackend) Volumes(ctx context.Context, label string) ([]pluginsdk.EngineVolume, error) {
+	api, err := b.api(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Before the volumes: a record is written when its volume is there.
+	records, err := b.records()
+	if err != nil {
+		return nil, err
+	}
+	// Without filters: the service takes several labels for alternatives.
+	list, err := volumes.List(api, nil)
+	if err != nil {
+		return nil, b.failure(err, "")
+	}
+	labels := make(map[string]map[string]string, len(list))
+	for _, v := range list {
+		labels[v.Name] = v.Labels
+	}
+	for file, r := range records {
+		if _, found := labels[r.Volume]; !found {
+			b.forget(file)
+			continue
+		}
+		labels[r.Volume] = r.Labels
+	}
+	key, value, exact := strings.Cut(label, "=")
+	var found []pluginsdk.EngineVolume
+	for name, have := range labels {
+		got, has := have[key]
+		if have[pluginsdk.LabelManaged] == "true" && has && (!exact || got == value) {
+			found = append(found, pluginsdk.EngineVolume{Name: name, Labels: have})
+		}
+	}
+	return found, nil
+}
+
 // VolumeLabels implements pluginsdk.EngineObjects.
 func (b *podmanBackend) VolumeLabels(ctx context.Context, name string) (labels map[string]string, found bool, err error) {
 	api, err := b.api(ctx)

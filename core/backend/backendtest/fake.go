@@ -90,7 +90,7 @@ func (f *Fake) Check(ctx context.Context) (*backend.CheckReport, error) {
 	}
 	return &backend.CheckReport{
 		Engine: "memory", Endpoint: "memory:",
-		Layers: []backend.Layer{{Name: "isolation", State: backend.LayerMissing, Detail: "commands run in this process"}},
+		Layers: []backend.Layer{{Name: "x-isolation", State: backend.LayerMissing, Detail: "commands run in this process"}},
 	}, nil
 }
 

@@ -28,7 +28,7 @@ var backendRules = []Rule{
 	},
 	{
 		Name:     "check",
-		Sentence: "Check tells the engine, its address and the layers of isolation; one that is missing says why.",
+		Sentence: "Check tells the engine, its address and the layers of isolation; each has a name of the contract's, or one that begins with x-; one that is missing says why.",
 		run: func(t *T) {
 			r, err := t.kit.b.Check(t.ctx)
 			t.must("check", err)
@@ -36,7 +36,10 @@ var backendRules = []Rule{
 				t.Errorf("engine %q, layers %v", r.Engine, r.Layers)
 			}
 			for _, l := range r.Layers {
-				if l.Name == "" || (l.State == backend.LayerMissing && l.Detail == "") {
+				if !backend.ValidLayer(l.Name) {
+					t.Errorf("%q is none of backend.LayerNames, and does not begin with x-", l.Name)
+				}
+				if l.State == backend.LayerMissing && l.Detail == "" {
 					t.Errorf("a layer that says too little: %+v", l)
 				}
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-units"
@@ -39,6 +40,8 @@ type Engine struct {
 	New func(env pluginsdk.Env, host string, remote bool) (pluginsdk.Provisioner, error)
 	// NewWithAuth makes one that has the credentials in a file.
 	NewWithAuth func(env pluginsdk.Env, host, file string) (pluginsdk.Provisioner, error)
+	// NewWithRuntime makes one that asks for an OCI runtime.
+	NewWithRuntime func(env pluginsdk.Env, host, runtime string) (pluginsdk.Provisioner, error)
 	// TLS: it takes no registry without, on the loopback interface neither.
 	TLS bool
 }
@@ -70,12 +73,15 @@ func Run(t *testing.T, e Engine) {
 			{"stream", testStream},
 			{"isolation", testIsolation},
 			{"limits", testLimits},
+			{"runtime", testRuntime},
 			{"network-full", testNetworkFull},
 			{"exists", testExists},
 			{"foreign", testForeign},
 			{"stop", testStop},
 			{"paused", testPaused},
 			{"guest-ends", testGuestEnds},
+			{"removed-by-others", testRemovedByOthers},
+			{"workspace-left", testWorkspaceLeft},
 			{"kept-workspace", testKeptWorkspace},
 			{"foreign-workspace", testForeignWorkspace},
 			{"bound-workspace", testBoundWorkspace},
@@ -275,6 +281,27 @@ func (s *suite) wantNothing(id string) {
 	for _, c := range s.containers(id) {
 		s.Errorf("container %s is left, %s", c.Names, c.Status)
 	}
+	for _, name := range s.ownVolumes(id) {
+		s.Errorf("volume %s is left", name)
+	}
+}
+
+// ownVolumes of a sandbox that the engine has, by label.
+func (s *suite) ownVolumes(id string) []string {
+	s.Helper()
+	ctx, cancel := cleanContext()
+	defer cancel()
+	list, err := s.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", pluginsdk.LabelSandbox+"="+id))})
+	if err != nil {
+		s.Error(err)
+	}
+	var names []string
+	for _, v := range list.Volumes {
+		if v.Labels[pluginsdk.LabelWorkspace] == "" {
+			names = append(names, v.Name)
+		}
+	}
+	return names
 }
 
 // volume returns the name of the volume mounted at a path in a container.

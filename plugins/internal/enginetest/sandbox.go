@@ -59,6 +59,13 @@ func testCheck(s *suite) {
 	if states["disk quota"] != backend.LayerPlanned {
 		s.Errorf("what is not done yet is not said to be planned: %v", states)
 	}
+	// One word has one meaning: what Check calls degraded, every result does.
+	_, made := s.provision(nil)
+	for name, state := range states {
+		if (state == backend.LayerDegraded) != slices.Contains(made.Info.Degraded, name) {
+			s.Errorf("Check says that %s is %q, and a sandbox that %q are degraded", name, state, made.Info.Degraded)
+		}
+	}
 }
 
 // testStream sends what breaks naive streams: every byte, the keys that detach a

@@ -102,7 +102,7 @@ func (x *execution) afterDeath(ctx context.Context) (*backend.ExecResult, error)
 }
 
 // killRest kills what an exec that ended by itself left behind.
-func (s *Sandbox) killRest(ctx context.Context, e *entry, grace time.Duration) error {
+func (s *Sandbox) killRest(ctx context.Context, e *knownExec, grace time.Duration) error {
 	s.execs.mu.Lock()
 	t := e.task
 	s.execs.mu.Unlock()

@@ -53,7 +53,7 @@ type execution struct {
 	op      string
 	plan    *plan
 	limit   int64
-	entry   *entry
+	entry   *knownExec
 	// number among all execs; accompanied says that others ran when it began. Both
 	// are the registry's.
 	number      uint64

@@ -18,16 +18,16 @@ type registry struct {
 	changed func(by int)
 
 	mu      sync.Mutex
-	execs   map[string]*entry
-	oldest  []*entry // the finished, in the order they came
+	execs   map[string]*knownExec
+	oldest  []*knownExec // the finished, in the order they came
 	running int
 	begun   uint64 // execs, ever
 	ending  bool
 }
 
-// entry is an exec as those see it who did not start it. It stays when the exec
+// knownExec is an exec as those see it who did not start it. It stays when the exec
 // has ended, and holds little.
-type entry struct {
+type knownExec struct {
 	id             string
 	stdout, stderr kept
 	// finished is closed when the result is final.
@@ -40,7 +40,7 @@ type entry struct {
 }
 
 func newRegistry(s *spool) *registry {
-	return &registry{spool: s, changed: func(int) {}, execs: map[string]*entry{}}
+	return &registry{spool: s, changed: func(int) {}, execs: map[string]*knownExec{}}
 }
 
 // begin takes the id of x.
@@ -55,7 +55,7 @@ func (r *registry) begin(x *execution) error {
 		return &backend.Error{Kind: backend.ErrExists, Op: x.op, Path: id,
 			Message: "an exec of this id was started before", Hint: "ask for its outcome"}
 	}
-	x.entry = &entry{id: id, exec: x, finished: make(chan struct{}), stdout: kept{spool: r.spool}, stderr: kept{spool: r.spool}}
+	x.entry = &knownExec{id: id, exec: x, finished: make(chan struct{}), stdout: kept{spool: r.spool}, stderr: kept{spool: r.spool}}
 	r.execs[id] = x.entry
 	x.accompanied = r.running > 0
 	r.running++
@@ -129,7 +129,7 @@ func (r *registry) end() []*execution {
 }
 
 // find returns an exec.
-func (r *registry) find(op, id string) (*entry, error) {
+func (r *registry) find(op, id string) (*knownExec, error) {
 	if !backend.ValidID(id) {
 		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: id, Message: "no id of an exec"}
 	}
@@ -175,7 +175,7 @@ func errEnded(op, id string) error {
 }
 
 // outcome tells what became of an exec.
-func (r *registry) outcome(e *entry) *backend.OutcomeReply {
+func (r *registry) outcome(e *knownExec) *backend.OutcomeReply {
 	r.mu.Lock()
 	x, result := e.exec, e.result
 	r.mu.Unlock()

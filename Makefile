@@ -35,7 +35,7 @@ generate: ## Generate the protocol's Go code (needs protoc)
 
 .PHONY: clean
 clean: ## Remove what build and bench made
-	rm -rf bin bench.json
+	rm -rf bin bench.json conformance.json
 
 ## —— Try ——
 
@@ -48,6 +48,16 @@ demo: build ## Run the Fibonacci task on backend local with a recorded model
 .PHONY: test
 test: build ## Run every test (DEEP_TEST_REQUIRE=docker,podman,local makes a skip a failure)
 	@./test/run.sh
+
+.PHONY: conformance
+conformance: build ## Hold every backend to every rule, print the table and write conformance.json
+	@mkdir -p bin/test
+	go build -tags $(TAGS) -o bin/test/conformance ./test/conformance
+	@./bin/test/conformance
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (5s) each
+	@./test/fuzz.sh
 
 .PHONY: lint
 lint: ## Check formatting, vet, golangci-lint, shell scripts and generated code

@@ -112,6 +112,13 @@ func (a *app) pluginVerify(ctx context.Context, target string, o *verifyOptions)
 	}
 	v := newVerification(a, rules, o.json)
 	opts.Spec = spec
+	opts.Another = func(ctx context.Context) (backend.Backend, error) {
+		another, err := host.Launch(ctx, launch)
+		if err != nil {
+			return nil, err
+		}
+		return another, nil
+	}
 	err = backendtest.Check(ctx, p, opts, v.report)
 	if ended := v.end(); err == nil {
 		return ended

@@ -5,6 +5,7 @@ package require
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -27,45 +28,60 @@ var sockets = map[string]string{
 	"podman": "/run/podman/podman.sock",
 }
 
+// Missing returns why the backend name, "docker", "podman" or "local", cannot be
+// had here, nil if it can: whether the engine answers on its default socket, and
+// whether this user may make the namespaces that backend local needs.
+func Missing(ctx context.Context, name string) error {
+	if name == "local" {
+		// It does nothing but start.
+		cmd := exec.CommandContext(ctx, "true")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("no user namespaces: %w %s", err, out)
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", sockets[name])
+	if err != nil {
+		return fmt.Errorf("no engine answers, try `make engines`: %w", err)
+	}
+	return conn.Close()
+}
+
 // Engine skips unless the engine name, "docker" or "podman", answers on its
 // default socket.
 func Engine(t testing.TB, name string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", sockets[name])
-	if err != nil {
-		Skip(t, name, "no engine answers, try `make engines`: "+err.Error())
-		return
-	}
-	_ = conn.Close()
+	Backend(t, name)
 }
 
 // Local skips unless this user may make the namespaces that backend local needs.
 func Local(t testing.TB) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		Skip(t, "local", "no user namespaces: "+err.Error()+" "+string(out))
-	}
+	Backend(t, "local")
 }
 
 // Backend skips unless the backend name can be had here.
 func Backend(t testing.TB, name string) {
 	t.Helper()
-	if name == "local" {
-		Local(t)
-		return
+	if err := Missing(t.Context(), name); err != nil {
+		Skip(t, name, err.Error())
 	}
-	Engine(t, name)
+}
+
+// Required reports whether DEEP_TEST_REQUIRE, a list separated by commas, names
+// what.
+func Required(what string) bool {
+	return slices.Contains(strings.Split(os.Getenv("DEEP_TEST_REQUIRE"), ","), what)
 }
 
 // Skip skips the test for want of what, or fails it where DEEP_TEST_REQUIRE, a
 // list separated by commas, names what.
 func Skip(t testing.TB, what, reason string) {
 	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("DEEP_TEST_REQUIRE"), ","), what) {
+	if Required(what) {
 		t.Fatalf("%s is required here: %s", what, reason)
 	}
 	t.Skipf("needs %s: %s", what, reason)

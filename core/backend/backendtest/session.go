@@ -72,7 +72,17 @@ func start(ctx context.Context, b backend.Backend, opts Opts) (*session, error) 
 // newT makes what a rule works with.
 func (s *session) newT(ctx context.Context, rule Rule) *T {
 	t := &T{ctx: ctx, rule: rule}
-	t.kit = &kit{b: &watchedBackend{s.b, t}, opts: s.opts, caps: s.caps, pool: s.pool}
+	opts := s.opts
+	if opts.Another != nil {
+		opts.Another = func(ctx context.Context) (backend.Backend, error) {
+			b, err := s.opts.Another(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return &watchedBackend{b, t}, nil
+		}
+	}
+	t.kit = &kit{b: &watchedBackend{s.b, t}, opts: opts, caps: s.caps, pool: s.pool}
 	return t
 }
 

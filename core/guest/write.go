@@ -165,7 +165,7 @@ type replacement struct {
 	tmp    string // "" once it is in place or removed
 	fd     int
 	size   int64
-	sum    hash.Hash
+	sum    hash.Hash // of what was written; nil where nobody asks
 	// expected is what must be in its place when it gets there: any file if zero.
 	expected expectation
 }
@@ -179,13 +179,11 @@ func replace(t *target, mode uint32) (*replacement, error) {
 		// A write clears setuid and setgid, and so does this.
 		mode = t.old.Mode & 0o1777
 	}
-	r := &replacement{target: t, sum: sha256.New(), tmp: temporaryName()}
-	var err error
-	// Nobody else reads it before it is whole.
-	r.fd, err = openAt(t.dir, r.tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	r, err := temporary(t)
 	if err != nil {
 		return nil, err
 	}
+	r.sum = sha256.New()
 	if err := r.adopt(mode); err != nil {
 		r.target = nil // stays the caller's
 		_ = unix.Unlinkat(t.dir, r.tmp, 0)
@@ -193,6 +191,15 @@ func replace(t *target, mode uint32) (*replacement, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// temporary makes the file beside the place of t.
+func temporary(t *target) (*replacement, error) {
+	r := &replacement{target: t, tmp: temporaryName()}
+	var err error
+	// Nobody else reads it before it is whole.
+	r.fd, err = openAt(t.dir, r.tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	return r, err
 }
 
 // temporaryName is one that nobody else has.
@@ -242,7 +249,9 @@ func mayReplace(t *target) error {
 }
 
 func (r *replacement) write(p []byte) error {
-	_, _ = r.sum.Write(p) // never fails
+	if r.sum != nil {
+		_, _ = r.sum.Write(p) // never fails
+	}
 	r.size += int64(len(p))
 	for len(p) > 0 {
 		n, err := unix.Write(r.fd, p)

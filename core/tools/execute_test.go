@@ -18,7 +18,7 @@ func TestExecute(t *testing.T) {
 	b.ok("execute", m{"command": "true"}, "Command succeeded without output.\n")
 	b.ok("execute", m{"command": `printf 'caf\351'`}, "caf\uFFFD\n")
 	b.fails("execute", m{"command": "echo no; exit 3"}, "no\nCommand failed (exit code 3)\n")
-	b.fails("execute", m{"command": "kill -9 $$"}, "Command failed (exit code 137): it was killed by signal 9\n")
+	b.fails("execute", m{"command": "kill -15 $$"}, "Command failed (exit code 143): it was killed by signal 15\n")
 	b.fails("execute", m{"command": "echo start; sleep 1000", "timeout": 1},
 		"start\nCommand failed (exit code 124): it timed out after 1 second; all it had started was ended. Give it a longer timeout, or less to do.\n")
 	const usage = "command is required. Usage: execute(command, timeout=120)"
@@ -66,8 +66,14 @@ func TestExecuteDefaultTimeout(t *testing.T) {
 func TestExecuteOutcomes(t *testing.T) {
 	for want, res := range map[string]backend.ExecResult{
 		"Command failed (exit code 127): it could not be started: ENOENT\n": {Outcome: backend.OutcomeStartFailed, ExitCode: 127, StartError: "ENOENT"},
-		"Command failed: output limited\n":                                  {Outcome: backend.OutcomeOutputLimited},
-		"Command failed: sandbox lost\n":                                    {Outcome: backend.OutcomeLost},
+		"Command failed (exit code 137): it was killed by signal 9; it may have run out of memory (limit 1024 MiB)\n": {
+			Outcome: backend.OutcomeSignal, ExitCode: 137, Signal: 9, OOMPossible: true,
+		},
+		"Command failed (exit code 137): it ran out of memory (limit 1024 MiB). Give it less to do at once.\n": {
+			Outcome: backend.OutcomeOOM, ExitCode: 137, Signal: 9,
+		},
+		"Command failed: output limited\n": {Outcome: backend.OutcomeOutputLimited},
+		"Command failed: sandbox lost\n":   {Outcome: backend.OutcomeLost},
 	} {
 		benchOn(t, &recorder{Sandbox: newBench(t).sb, res: res}).fails("execute", m{"command": "x"}, want)
 	}
@@ -105,7 +111,7 @@ func TestExecuteCut(t *testing.T) {
 		pieces = append(pieces, fmt.Sprintf("line %04d\n", i)) // 10 bytes each
 	}
 	a := execute(t, pieces...)
-	want := "line 0999\n[70010 bytes of output are missing here. To read them, run the command again with `> /tmp/out.txt 2>&1` and use read_file on that]\nline 8001\n"
+	want := "line 0999\n[70010 bytes of output are missing here. To read them, use read_output with id=cmd-1 and offset=10000]\nline 8001\n"
 	if !a.Truncated || !strings.HasPrefix(a.Text, "line 0000\n") || !strings.Contains(a.Text, want) || !strings.HasSuffix(a.Text, "line 9999\n") {
 		t.Errorf("truncated %v; around the cut: %q", a.Truncated, a.Text[9_980:10_200])
 	}
@@ -161,7 +167,7 @@ func TestExecuteOutput(t *testing.T) {
 		Sandbox:       func(context.Context) (backend.Sandbox, error) { return sb, nil },
 		ExecuteOutput: writerFunc(func([]byte) (int, error) { return 0, full }),
 	}, tools.State{})
-	if _, err := set.Call(t.Context(), "execute", args(t, m{"command": "echo a"})); !errors.Is(err, full) {
+	if _, err := set.Call(t.Context(), "execute", args(t, m{"command": "yes"})); !errors.Is(err, full) {
 		t.Errorf("error %v, want %v", err, full)
 	}
 }
@@ -171,10 +177,13 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestExecuteCancelled(t *testing.T) {
-	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	a, err := b.Call(ctx, "execute", args(t, m{"command": "sleep 1000"}))
+	sb := newBench(t).sb
+	set := tools.New(tools.Options{
+		Sandbox:       func(context.Context) (backend.Sandbox, error) { return sb, nil },
+		ExecuteOutput: writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil }),
+	}, tools.State{})
+	a, err := set.Call(ctx, "execute", args(t, m{"command": "echo it runs; sleep 1000"}))
 	if !errors.Is(err, context.Canceled) || a.Exec == nil || a.Exec.Outcome != backend.OutcomeCancelled {
 		t.Errorf("answer %+v, error %v", a, err)
 	}

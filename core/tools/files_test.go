@@ -22,7 +22,7 @@ func TestLs(t *testing.T) {
 	b.ok("ls", m{}, "sub/\n.hidden  1 B\nb.txt  4 B\nbig  20 KiB\nlink -> b.txt\npipe  (fifo)\n")
 	b.ok("ls", m{"path": "sub"}, "deep/\n")
 	b.ok("ls", m{"path": "/workspace/sub/deep/.."}, "deep/\n")
-	b.fails("ls", m{"path": "none"}, "Error: none: not found")
+	b.fails("ls", m{"path": "none"}, "Error: none: not found — look at what is there")
 	b.fails("ls", m{"path": "b.txt"}, "Error: b.txt: not a directory")
 }
 

@@ -22,7 +22,7 @@ func TestGlob(t *testing.T) {
 	b.ok("glob", m{"pattern": "*.py", "path": "/workspace/src/"}, "/workspace/src/new.py\n")
 	b.ok("glob", m{"pattern": "*.py", "path": ""}, "old.py\n")
 	b.fails("glob", m{"path": "src"}, `pattern is required. Usage: glob(pattern, path=".")`)
-	b.fails("glob", m{"pattern": "*", "path": "none"}, "Error: none: not found")
+	b.fails("glob", m{"pattern": "*", "path": "none"}, "Error: none: not found — look at what is there")
 	if a := b.call("glob", m{"pattern": "[a"}); !a.Failed {
 		t.Errorf("of a bad pattern it says %q", a.Text)
 	}
@@ -60,7 +60,7 @@ func TestGrep(t *testing.T) {
 	b.ok("grep", m{"pattern": "x", "path": "same"}, "same/same:1: x\n")
 	b.fails("grep", m{"path": "src"}, `pattern is required. Usage: grep(pattern, path=".", glob, output_mode="content", ignore_hidden=true)`)
 	b.fails("grep", m{"pattern": "x", "output_mode": "lines"}, `output_mode is "lines"; it is one of content, files_with_matches and count.`)
-	b.fails("grep", m{"pattern": "x", "path": "none"}, "Error: none: not found")
+	b.fails("grep", m{"pattern": "x", "path": "none"}, "Error: none: not found — look at what is there")
 	if a := b.call("grep", m{"pattern": "(unclosed"}); !a.Failed || !strings.Contains(a.Text, "missing closing )") {
 		t.Errorf("of a bad pattern it says %q", a.Text)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -33,7 +34,8 @@ type Answer struct {
 	// Failed reports that the call did not do what it was asked to: the text says
 	// what the model can do about it.
 	Failed bool
-	// Exec is the typed result of a command, nil for other tools.
+	// Exec is the typed result of a command, or what is known of one that runs; nil
+	// for tools that have nothing to do with one.
 	Exec *backend.ExecResult
 	// Truncated reports that the text does not hold all there was; it says so.
 	Truncated bool
@@ -44,7 +46,8 @@ type Options struct {
 	// Sandbox returns the sandbox to work in. It is called at each use, so that
 	// one can be made as late as it is needed.
 	Sandbox func(ctx context.Context) (backend.Sandbox, error)
-	// Deny names tools that are not offered at all.
+	// Deny names tools that are not offered at all. With one go those that are
+	// nothing without it, or another way to do the same.
 	Deny []string
 	// ExecuteOutput, if not nil, gets a command's output as it comes, both
 	// streams in one. For showing, not for keeping.
@@ -66,6 +69,10 @@ type State struct {
 	Todos []Todo `json:"todos,omitempty"`
 	// Seen is the SHA-256 of each file as the model last read or wrote it.
 	Seen map[string]string `json:"seen,omitempty"`
+	// Commands counts those that were run: the next is named by it.
+	Commands int64 `json:"commands,omitempty"`
+	// Read is how much of a command's output the model has read, in bytes.
+	Read map[string]int64 `json:"read,omitempty"`
 }
 
 // A tool is one entry of the table in the contract.
@@ -78,12 +85,22 @@ type tool struct {
 // zero value begins a new one.
 func New(opts Options, state State) *Set {
 	s := &Set{opts: opts, state: state.clone()}
-	for _, t := range []tool{lsTool, readTool, writeTool, editTool, globTool, grepTool, executeTool, writeTodosTool, readTodosTool} {
-		if !slices.Contains(opts.Deny, t.spec.Name) {
+	for _, t := range []tool{
+		lsTool, readTool, writeTool, editTool, globTool, grepTool, executeTool, executeBackgroundTool, readOutputTool, killTool, writeTodosTool, readTodosTool,
+	} {
+		if !denied(opts.Deny, t.spec.Name) {
 			s.tools = append(s.tools, t)
 		}
 	}
 	return s
+}
+
+// needs names the tool without which another is not offered.
+var needs = map[string]string{"execute_background": "execute", "read_output": "execute", "kill": "execute_background"}
+
+// denied reports whether a tool, or one that it needs, is.
+func denied(deny []string, name string) bool {
+	return slices.Contains(deny, name) || needs[name] != "" && denied(deny, needs[name])
 }
 
 // Names returns the names of all tools there are, offered or not.
@@ -112,11 +129,21 @@ func (s *Set) State() State {
 }
 
 func (st State) clone() State {
-	c := State{Todos: slices.Clone(st.Todos), Seen: make(map[string]string, len(st.Seen))}
-	for k, v := range st.Seen {
-		c.Seen[k] = v
-	}
+	st.Todos = slices.Clone(st.Todos)
+	st.Seen, st.Read = copied(st.Seen), copied(st.Read)
+	return st
+}
+
+// copied is a copy that can be written to.
+func copied[V any](m map[string]V) map[string]V {
+	c := make(map[string]V, len(m))
+	maps.Copy(c, m)
 	return c
+}
+
+// offers reports whether the model may use a tool.
+func (s *Set) offers(name string) bool {
+	return slices.ContainsFunc(s.tools, func(t tool) bool { return t.spec.Name == name })
 }
 
 // Call runs a tool. What the model can mend (a missing file, an ambiguous match,

@@ -140,7 +140,7 @@ func TestSpecs(t *testing.T) {
 			}
 		}
 	}
-	want := "ls read_file write_file edit_file glob grep execute write_todos read_todos"
+	want := "ls read_file write_file edit_file glob grep execute execute_background read_output kill write_todos read_todos"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("tools are %s, want %s", got, want)
 	}
@@ -155,7 +155,7 @@ func TestDenied(t *testing.T) {
 	b := newBench(t)
 	b.Set = tools.New(tools.Options{
 		Sandbox: func(context.Context) (backend.Sandbox, error) { return b.sb, nil },
-		Deny:    []string{"execute", "write_file", "edit_file", "write_todos"},
+		Deny:    []string{"execute", "write_file", "edit_file", "write_todos"}, // and with execute, all that runs commands
 	}, tools.State{})
 	const want = `The tools are: ls, read_file, glob, grep, read_todos.`
 	b.fails("execute", m{"command": "true"}, `There is no tool "execute". `+want)
@@ -211,6 +211,15 @@ func (b broken) Grep(context.Context, *backend.GrepRequest) (*backend.GrepReply,
 func (b broken) Exec(context.Context, *backend.ExecRequest) (*backend.ExecResult, error) {
 	return nil, b.err
 }
+func (b broken) Start(context.Context, *backend.ExecRequest) (*backend.StartReply, error) {
+	return nil, b.err
+}
+func (b broken) Outcome(context.Context, *backend.OutcomeRequest) (*backend.OutcomeReply, error) {
+	return nil, b.err
+}
+func (b broken) Kill(context.Context, *backend.KillRequest) (*backend.OutcomeReply, error) {
+	return nil, b.err
+}
 
 var someCalls = map[string]any{
 	"ls":         m{},
@@ -220,6 +229,10 @@ var someCalls = map[string]any{
 	"glob":       m{"pattern": "*"},
 	"grep":       m{"pattern": "x"},
 	"execute":    m{"command": "true"},
+
+	"execute_background": m{"command": "true"},
+	"read_output":        m{"id": "a"},
+	"kill":               m{"id": "a"},
 }
 
 // TestErrorsThatEndTheRun: no model can mend these, so that none is asked to.

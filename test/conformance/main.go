@@ -39,7 +39,15 @@ func main() {
 		rules = append(rules, s)
 		return nil
 	})
+	worker := flag.String("worker", "", "test one backend as a part of another process, with its state in this `directory`")
 	flag.Parse()
+	if *worker != "" {
+		if err := work(*only, *bin, *worker, rules); err != nil {
+			fmt.Fprintln(os.Stderr, "conformance:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ok, err := conformance(ctx, *bin, *out, strings.Split(*only, ","), rules)
@@ -82,7 +90,7 @@ func conformance(ctx context.Context, bin, out string, names, patterns []string)
 		wg.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
-			columns[i].run(ctx, bin, filepath.Join(dir, name), patterns)
+			columns[i].run(ctx, bin, dir, patterns)
 		})
 	}
 	wg.Wait()
@@ -150,24 +158,11 @@ func verdict(name string, err error) (backendtest.Status, string) {
 	return backendtest.Fail, "it could not be tested: " + err.Error()
 }
 
-func (c *column) check(ctx context.Context, bin, dir string, patterns []string) (err error) {
+func (c *column) check(ctx context.Context, bin, dir string, patterns []string) error {
 	if err := contract.Missing(ctx, c.name); err != nil {
 		return missing{err}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	s, err := contract.Launch(ctx, c.name, bin, dir)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, s.Shutdown(ctx))
-	}()
-	s.Opts.Only = patterns
-	return backendtest.Check(ctx, s.Backend, s.Opts, func(r backendtest.Result) { c.set(r.Rule.Name, r.Status, r.Reason, r.Duration) })
+	return delegate(ctx, c.name, bin, dir, patterns, func(m message) { c.set(m.Rule, m.Status, m.Reason, m.Took) })
 }
 
 func (c *column) counts() map[backendtest.Status]int {

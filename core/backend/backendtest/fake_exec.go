@@ -285,11 +285,11 @@ func (x *execution) within(b []byte) []byte {
 	room := max(0, x.limit-x.output)
 	x.output += int64(len(b))
 	x.machine.mu.Unlock()
-	if int64(len(b)) <= room {
+	if int64(len(b)) < room {
 		return b
 	}
 	x.stop(backend.OutcomeOutputLimited, nil)
-	return b[:room]
+	return b[:min(room, int64(len(b)))]
 }
 
 // stop ends it, with grace, for the first reason given, unless its program has
@@ -304,11 +304,11 @@ func (x *execution) stop(reason backend.Outcome, cause error) {
 	x.reason, x.cause = reason, cause
 	grace := x.grace
 	m.mu.Unlock()
-	x.signalAll(int(syscall.SIGTERM))
 	if m.over() || grace == 0 {
 		go x.killAll()
 		return
 	}
+	x.signalAll(int(syscall.SIGTERM))
 	timer := time.AfterFunc(grace, x.killAll)
 	go func() {
 		<-x.ended

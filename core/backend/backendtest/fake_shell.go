@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -208,10 +209,17 @@ func (ps *parser) list() (command, error) {
 	}, nil
 }
 
-// simpleSince reports whether what was read since start is one simple command.
+// simpleSince reports whether what was read since start is one command or one
+// subshell: a job that needs no process beside its own.
 func (ps *parser) simpleSince(start int) bool {
-	for _, t := range ps.tokens[start:ps.pos] {
-		if strings.Contains("&& || | ( ) ; \n", t.op) && t.op != "" {
+	depth := 0
+	for i, t := range ps.tokens[start:ps.pos] {
+		switch {
+		case t.op == "(" && (depth > 0 || i == 0):
+			depth++
+		case t.op == ")":
+			depth--
+		case depth == 0 && slices.Contains([]string{"&&", "||", "|", "(", ";", "\n"}, t.op):
 			return false
 		}
 	}
@@ -363,6 +371,10 @@ func (ps *parser) simple() (command, error) {
 			return nil, fmt.Errorf("an unclosed (")
 		}
 		body = func(p *proc) status {
+			if p.direct {
+				p.direct = false
+				return inner(p)
+			}
 			c := p.fork(p.args())
 			st := inner(c)
 			c.self.exit()

@@ -16,6 +16,7 @@ import (
 // that is stopped, and one that is another process at each look. Each shows that
 // it lives by writing to a file; the one that is stopped would, if it went on.
 const hostile = `
+: > child; : > session; : > grandchild; : > deaf; : > runner; : > stopped
 (while :; do echo alive >> child; sleep 0.1; done) &
 setsid sh -c 'while :; do echo alive >> session; sleep 0.1; done' &
 ( (while :; do echo alive >> grandchild; sleep 0.1; done) & )
@@ -45,12 +46,13 @@ func (t *T) neighbour() *neighbour {
 // allLive reports whether all that hostile starts has shown itself, and the
 // neighbour.
 func (t *T) allLive() bool {
-	for _, name := range append(hostiles, "stopped", "neighbour") {
-		if !t.exists(name) {
+	for _, name := range append([]string{"stopped", "neighbour"}, hostiles...) {
+		info, err := t.sandbox().Stat(t.ctx, &backend.StatRequest{Path: t.path(name)})
+		if err != nil || info.Size == 0 {
 			return false
 		}
 	}
-	return strings.HasSuffix(t.read("stopped"), "\n")
+	return true
 }
 
 // sizes of the files the hostile ones write to.

@@ -12,7 +12,7 @@ import (
 // timedOut runs a command until its timeout has passed and ready holds: on a busy
 // machine a short timeout may pass before the command has come so far.
 func (t *T) timedOut(req backend.ExecRequest, ready func(ran) bool) ran {
-	for _, timeout := range []time.Duration{time.Second, 5 * time.Second, 30 * time.Second} {
+	for _, timeout := range []time.Duration{400 * time.Millisecond, 3 * time.Second, 30 * time.Second} {
 		try := req
 		try.Timeout = timeout
 		r := t.exec(&try)
@@ -182,12 +182,13 @@ var stopRules = []Rule{
 		Shell:    true,
 		run: func(t *T) {
 			dir, started := t.dir(), time.Now()
-			r := t.exec(&backend.ExecRequest{Shell: "(sleep 2; echo alive > child; sleep 600) & echo done", Dir: dir})
+			r := t.exec(&backend.ExecRequest{Shell: "(while ! test -e go; do sleep 0.05; done; echo alive > child; sleep 600) & echo done", Dir: dir})
 			t.wantExit("exec", r, 0)
 			t.wantOutput("exec", r, "done\n")
 			if took := time.Since(started); took > time.Minute {
 				t.Errorf("it took %v", took)
 			}
+			t.write("go", "")
 			t.eventually("the child lives on", func() bool { return t.exists("child") })
 		},
 	},

@@ -41,6 +41,17 @@ func execTrue(b *testing.B, f *fixture) {
 	}
 }
 
+func BenchmarkExecTTYGroup(b *testing.B) { benchmark(b, modeGroup, execTTY) }
+func BenchmarkExecTTYPIDNS(b *testing.B) { benchmark(b, modePIDNS, execTTY) }
+
+func execTTY(b *testing.B, f *fixture) {
+	for b.Loop() {
+		if _, err := f.Exec(b.Context(), &backend.ExecRequest{Argv: []string{"/bin/true"}, TTY: windowSize}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // The two pairs tell what keeping output costs: a closed spool keeps none.
 func BenchmarkFloodKept(b *testing.B)   { benchmark(b, modeGroup, flood) }
 func BenchmarkFloodUnkept(b *testing.B) { benchmark(b, modeGroup, unkept(flood)) }

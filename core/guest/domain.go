@@ -27,6 +27,8 @@ type command struct {
 	env     []string
 	dir     string
 	stdio   [3]uintptr
+	// terminal: stdio is one, and shall be the command's controlling terminal.
+	terminal bool
 }
 
 // A task is a command that was started and everything it started in turn.

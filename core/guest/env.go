@@ -28,7 +28,8 @@ func baseEnv(own []string, setup [][]byte, home string) (map[string]string, erro
 	if env["PATH"] == "" {
 		env["PATH"] = defaultPath
 	}
-	env["HOME"], env["LANG"], env["TERM"] = home, "C.UTF-8", "dumb"
+	env["HOME"], env["LANG"] = home, "C.UTF-8"
+	delete(env, "TERM") // it depends on the command
 	for _, kv := range setup {
 		k, v, ok := strings.Cut(string(kv), "=")
 		if !ok {
@@ -50,13 +51,12 @@ func checkVariable(key, value string) error {
 	return nil
 }
 
-// with returns base and extra, which wins, in the form execve takes, sorted.
-func withEnv(base, extra map[string]string) (env []string, path string) {
-	all := base
-	if len(extra) > 0 {
-		all = maps.Clone(base)
-		maps.Copy(all, extra)
-	}
+// withEnv returns base and extra, which wins, in the form execve takes, sorted;
+// with TERM where neither has it.
+func withEnv(base map[string]string, term string, extra map[string]string) (env []string, path string) {
+	all := map[string]string{"TERM": term}
+	maps.Copy(all, base)
+	maps.Copy(all, extra)
 	env = make([]string, 0, len(all))
 	for _, k := range slices.Sorted(maps.Keys(all)) {
 		env = append(env, k+"="+all[k])

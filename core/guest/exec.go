@@ -61,6 +61,7 @@ type execution struct {
 
 	// What launch makes, for others once running is closed.
 	stdout, stderr *pump // stderr is nil where both are one
+	terminal       *terminal
 	input          *input
 	task           task
 
@@ -92,14 +93,15 @@ func (x *execution) launch(ctx context.Context, req *backend.ExecRequest) (*back
 	if refused != 0 {
 		return x.startFailed(program, refused), nil
 	}
-	ends, err := x.connect(req)
+	ends, err := x.connect(ctx, req)
 	if err != nil {
 		return nil, failed(x.op, "", err)
 	}
 	begin := time.Now()
 	t, err := x.sandbox.domain.start(&command{
 		program: program, argv: x.plan.argv, env: x.plan.env, dir: x.plan.dir,
-		stdio: [3]uintptr{ends[0].Fd(), ends[1].Fd(), ends[2].Fd()},
+		stdio:    [3]uintptr{ends[0].Fd(), ends[1].Fd(), ends[2].Fd()},
+		terminal: x.terminal != nil,
 	})
 	x.closeEnds(ends)
 	if err != nil {
@@ -126,6 +128,9 @@ func (x *execution) attend(ctx context.Context) *backend.ExecResult {
 	close(x.dead)
 	if x.input != nil {
 		x.input.abandon()
+	}
+	if x.terminal != nil {
+		_ = x.terminal.slave.Close()
 	}
 	for _, p := range x.pumps() {
 		p.commandEnded()
@@ -171,14 +176,25 @@ func (x *execution) lookUp(ctx context.Context, req *backend.ExecRequest) (progr
 	return program, refused, err
 }
 
-// connect makes the pipes, and returns the command's ends of them.
-func (x *execution) connect(req *backend.ExecRequest) (ends [3]*os.File, err error) {
+// connect makes the pipes, or a terminal, and returns the command's ends of them.
+func (x *execution) connect(ctx context.Context, req *backend.ExecRequest) (ends [3]*os.File, err error) {
 	defer func() {
 		if err != nil {
 			x.closeEnds(ends)
 			x.disconnect()
 		}
 	}()
+	if req.TTY != nil {
+		if x.terminal, err = x.sandbox.openTerminal(ctx, *req.TTY); err != nil {
+			return ends, err
+		}
+		x.stdout = newTerminalPump(x.terminal, x.sink(&x.entry.stdout, req.Stdout))
+		x.input = newTerminalInput(x.terminal, req.KeepStdin)
+		if req.Stdin == nil && !req.KeepStdin {
+			err = x.input.end(ctx)
+		}
+		return [3]*os.File{x.terminal.slave, x.terminal.slave, x.terminal.slave}, err
+	}
 	ends[0] = x.sandbox.null
 	if x.stdout, ends[1], err = newPump(x.sink(&x.entry.stdout, req.Stdout)); err != nil {
 		return ends, err
@@ -197,7 +213,7 @@ func (x *execution) connect(req *backend.ExecRequest) (ends [3]*os.File, err err
 // closeEnds closes what is the command's alone by now.
 func (x *execution) closeEnds(ends [3]*os.File) {
 	for _, f := range ends {
-		if f != nil && f != x.sandbox.null {
+		if f != nil && f != x.sandbox.null && (x.terminal == nil || f != x.terminal.slave) {
 			_ = f.Close()
 		}
 	}
@@ -215,6 +231,10 @@ func (x *execution) pumps() []*pump {
 }
 
 func (x *execution) disconnect() {
+	if x.terminal != nil {
+		x.terminal.close()
+		return
+	}
 	for _, p := range x.pumps() {
 		_ = p.pipe.Close()
 	}

@@ -10,6 +10,7 @@ import (
 const (
 	shell    = "/bin/sh"
 	maxGrace = time.Hour
+	errSize  = "a terminal needs a row and a column at least"
 	errGrace = "a grace must be between 0 and one hour"
 )
 
@@ -70,11 +71,17 @@ func (s *Sandbox) plan(op string, req *backend.ExecRequest) (*plan, error) {
 	if req.OutputLimit < 0 {
 		return nil, invalid("", "negative output limit")
 	}
+	term := "dumb"
+	if req.TTY != nil {
+		if term = "xterm"; req.TTY.Rows == 0 || req.TTY.Cols == 0 {
+			return nil, invalid("", errSize)
+		}
+	}
 	dir, err := s.absOrWorkspace(req.Dir)
 	if err != nil {
 		return nil, failed(op, req.Dir, err)
 	}
 	p.dir = dir
-	p.env, p.path = withEnv(s.env, req.Env)
+	p.env, p.path = withEnv(s.env, term, req.Env)
 	return p, nil
 }

@@ -49,7 +49,7 @@ func (d *groupDomain) start(cmd *command) (task, error) {
 		return syscall.ForkExec(cmd.program, cmd.argv, &syscall.ProcAttr{
 			Dir: cmd.dir, Env: cmd.env, Files: cmd.stdio[:],
 			Sys: &syscall.SysProcAttr{
-				Setsid:     true,
+				Setsid: true, Setctty: cmd.terminal,
 				Credential: &syscall.Credential{Uid: d.uid, Gid: d.gid, Groups: []uint32{group}},
 			},
 		})

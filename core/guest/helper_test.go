@@ -109,3 +109,18 @@ func endMainThread() {
 	}
 	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 }
+
+// openFiles are the descriptors this process holds, by what they show.
+func (f *fixture) openFiles() []byte {
+	f.t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	check(f.t, err)
+	var all []byte
+	for _, e := range entries {
+		// One that is closed meanwhile is none.
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			all = append(all, to+"\n"...)
+		}
+	}
+	return all
+}

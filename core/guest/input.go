@@ -14,12 +14,15 @@ import (
 
 // input is our end of a command's standard input. It waits in the poller.
 type input struct {
-	file *os.File
+	file     *os.File
+	terminal *terminal // of which file is the master; nil for a pipe
 	// kept: it is for WriteStdin, and stays open until that closes it.
 	kept bool
 	// turn is held by the one who writes.
-	turn   chan struct{}
-	closed bool // guarded by turn
+	turn chan struct{}
+	// Guarded by turn.
+	closed bool
+	last   byte // that was typed
 }
 
 // newInput returns our end of a pipe, and the command's.
@@ -35,33 +38,53 @@ func newInput(kept bool) (*input, *os.File, error) {
 		os.NewFile(uintptr(fds[0]), "stdin"), nil
 }
 
-// end says that nothing comes any more.
-func (in *input) end() {
-	in.closed = true
-	_ = in.file.Close()
+// newTerminalInput returns the input of a terminal, at the beginning of a line.
+func newTerminalInput(t *terminal, kept bool) *input {
+	return &input{file: t.master, terminal: t, kept: kept, turn: make(chan struct{}, 1), last: '\n'}
 }
 
-// abandon wakes who writes: the command has ended.
-func (in *input) abandon() { _ = in.file.Close() }
+// end says that nothing comes any more.
+func (in *input) end(ctx context.Context) error {
+	in.closed = true
+	if in.terminal == nil {
+		return in.file.Close()
+	}
+	keys, err := in.terminal.end(in.last)
+	if err == nil {
+		_, err = in.write(ctx, keys)
+	}
+	return err
+}
+
+// abandon wakes who writes: the command has ended. What is left of a terminal
+// is its pump's to close.
+func (in *input) abandon() {
+	if in.terminal == nil {
+		_ = in.file.Close()
+		return
+	}
+	_ = in.file.SetWriteDeadline(time.Unix(1, 0))
+}
 
 // feed copies r to the command until either has enough.
 func (x *execution) feed(r io.Reader) {
 	in := x.input
 	in.turn <- struct{}{}
 	defer func() { <-in.turn }()
-	if !in.kept {
-		defer in.end()
-	}
+	ctx := context.Background() // abandon ends it
 	buf := outputBuffers.Get().(*[outputBuffer]byte)
 	defer outputBuffers.Put(buf)
 	for {
 		n, err := r.Read(buf[:])
 		if n > 0 {
-			if _, writeErr := in.file.Write(buf[:n]); writeErr != nil {
+			if _, writeErr := in.write(ctx, buf[:n]); writeErr != nil {
 				return // the command closed it, or has ended
 			}
 		}
 		if err == io.EOF {
+			if !in.kept {
+				_ = in.end(ctx) // the same
+			}
 			return
 		}
 		if err != nil {
@@ -109,13 +132,15 @@ func (s *Sandbox) WriteStdin(ctx context.Context, req *backend.WriteStdinRequest
 		return reply, failed(op, req.ID, failure)
 	case errors.Is(err, unix.EPIPE):
 		return conflict("the command has closed its input", "")
-	case errors.Is(err, os.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, unix.EIO):
 		return reply, errEnded(op, req.ID)
 	case err != nil:
 		return reply, failed(op, req.ID, err)
 	}
 	if req.Close {
-		in.end()
+		if err := in.end(ctx); err != nil && ctx.Err() != nil {
+			return reply, failed(op, req.ID, ctx.Err())
+		}
 	}
 	return reply, nil
 }
@@ -176,7 +201,9 @@ func (in *input) write(ctx context.Context, p []byte) (n int, err error) {
 		defer close(woken)
 		_ = in.file.SetWriteDeadline(time.Unix(1, 0))
 	})
-	n, err = in.file.Write(p)
+	if n, err = in.file.Write(p); n > 0 {
+		in.last = p[n-1]
+	}
 	if !stop() {
 		<-woken
 		_ = in.file.SetWriteDeadline(time.Time{})

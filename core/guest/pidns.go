@@ -48,7 +48,7 @@ func newPIDNSDomain(r *reaper) (*pidnsDomain, error) {
 func (*pidnsDomain) name() string { return "pidns" }
 
 func (d *pidnsDomain) start(cmd *command) (task, error) {
-	spec, err := nsinit.Spec{Program: cmd.program, Dir: cmd.dir, Argv: cmd.argv, Env: cmd.env}.File()
+	spec, err := nsinit.Spec{Program: cmd.program, Dir: cmd.dir, Argv: cmd.argv, Env: cmd.env, Terminal: cmd.terminal}.File()
 	if err != nil {
 		return nil, err
 	}

@@ -18,10 +18,16 @@ const outputBuffer = 32 << 10
 // costs none.
 var outputBuffers = sync.Pool{New: func() any { return new([outputBuffer]byte) }}
 
+// terminalHolds is more than a terminal holds of what was written to it and not
+// yet read: 4 KiB, and up to 64 KiB on the way there.
+const terminalHolds = 72 << 10
+
 // pump carries one output stream of a command to its writer. It waits in the
 // runtime's poller, not in a thread.
 type pump struct {
 	pipe *os.File
+	// terminal: it is our side of one.
+	terminal bool
 	// write takes each piece.
 	write func(p []byte)
 	bytes atomic.Int64
@@ -44,6 +50,11 @@ func newPump(write func(p []byte)) (*pump, *os.File, error) {
 	return p, os.NewFile(uintptr(fds[1]), "output"), nil
 }
 
+// newTerminalPump returns the pump of a terminal.
+func newTerminalPump(t *terminal, write func(p []byte)) *pump {
+	return &pump{pipe: t.master, terminal: true, write: write, finished: make(chan struct{})}
+}
+
 // run carries output until every holder of the pipe has closed it, or the
 // command has ended and what was in the pipe by then is written. What a
 // background child writes afterwards is thrown away, but taken: the child shall
@@ -56,7 +67,9 @@ func (p *pump) run() {
 	rest := int64(-1) // bytes still to carry, once the command has ended
 	for rest != 0 {
 		if rest < 0 && p.ending.Load() {
-			rest = p.inPipe(conn)
+			if rest = terminalHolds; !p.terminal {
+				rest = p.inPipe(conn)
+			}
 			continue
 		}
 		n, buf, err := readSome(conn, rest < 0)

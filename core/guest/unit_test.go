@@ -142,17 +142,28 @@ func TestSplitPath(t *testing.T) {
 func TestBaseEnv(t *testing.T) {
 	env, err := baseEnv([]string{"A=image", "B=image", "DEEP_X=1", "HOME=/root", "TERM=xterm", "broken", "=x"}, [][]byte{[]byte("B=setup"), []byte("LANG=de=x")}, "/home")
 	check(t, err)
-	for k, want := range map[string]string{"A": "image", "B": "setup", "HOME": "/home", "TERM": "dumb", "LANG": "de=x", "PATH": defaultPath} {
+	for k, want := range map[string]string{"A": "image", "B": "setup", "HOME": "/home", "LANG": "de=x", "PATH": defaultPath} {
 		if env[k] != want {
 			t.Errorf("%s is %q, want %q", k, env[k], want)
 		}
 	}
-	if len(env) != 6 {
+	if len(env) != 5 {
 		t.Errorf("%v", env)
 	}
-	list, path := withEnv(env, map[string]string{"A": "exec", "PATH": "/x"})
-	if path != "/x" || !slices.Contains(list, "A=exec") || !slices.IsSorted(list) || env["A"] != "image" {
+	list, path := withEnv(env, "xterm", map[string]string{"A": "exec", "PATH": "/x"})
+	if path != "/x" || !slices.Contains(list, "A=exec") || !slices.Contains(list, "TERM=xterm") || !slices.IsSorted(list) || env["A"] != "image" {
 		t.Errorf("%v", list)
+	}
+	env, err = baseEnv(nil, [][]byte{[]byte("TERM=setup")}, "/")
+	check(t, err)
+	for given, want := range map[string]string{"": "TERM=setup", "exec": "TERM=exec"} {
+		extra := map[string]string{}
+		if given != "" {
+			extra["TERM"] = given
+		}
+		if list, _ := withEnv(env, "xterm", extra); !slices.Contains(list, want) {
+			t.Errorf("%v, want %s", list, want)
+		}
 	}
 	for _, bad := range []string{"novalue", "=x", "A=\x00"} {
 		if _, err := baseEnv(nil, [][]byte{[]byte(bad)}, "/"); err == nil {

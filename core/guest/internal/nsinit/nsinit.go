@@ -93,7 +93,7 @@ func startCommand() (pid int, err error) {
 	}
 	pid, err = syscall.ForkExec(spec.Program, spec.Argv, &syscall.ProcAttr{
 		Dir: spec.Dir, Env: spec.Env, Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Setsid: true},
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: spec.Terminal},
 	})
 	if err != nil {
 		return 0, err

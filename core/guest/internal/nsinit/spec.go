@@ -16,6 +16,8 @@ type Spec struct {
 	Dir     string
 	Argv    []string
 	Env     []string
+	// Terminal: descriptors 0, 1 and 2 are one, to be the controlling one.
+	Terminal bool
 }
 
 // File returns a descriptor that holds s and stands at its beginning. It goes
@@ -29,6 +31,7 @@ func (s Spec) File() (*os.File, error) {
 	}
 	put(s.Program)
 	put(s.Dir)
+	put(strconv.FormatBool(s.Terminal))
 	put(strconv.Itoa(len(s.Argv)))
 	for _, list := range [][]string{s.Argv, s.Env} {
 		for _, v := range list {
@@ -52,13 +55,17 @@ func (s Spec) File() (*os.File, error) {
 func parseSpec(b []byte) (Spec, error) {
 	malformed := errors.New("malformed command")
 	fields := strings.Split(string(b), "\x00")
-	if len(fields) < 4 {
+	if len(fields) < 5 {
 		return Spec{}, malformed
 	}
-	argc, err := strconv.Atoi(fields[2])
-	rest := fields[3 : len(fields)-1]
+	terminal, err := strconv.ParseBool(fields[2])
+	if err != nil {
+		return Spec{}, malformed
+	}
+	argc, err := strconv.Atoi(fields[3])
+	rest := fields[4 : len(fields)-1]
 	if err != nil || argc < 0 || argc > len(rest) {
 		return Spec{}, malformed
 	}
-	return Spec{Program: fields[0], Dir: fields[1], Argv: rest[:argc], Env: rest[argc:]}, nil
+	return Spec{Program: fields[0], Dir: fields[1], Argv: rest[:argc], Env: rest[argc:], Terminal: terminal}, nil
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hcldec"
@@ -139,6 +140,14 @@ func checkValue(a backend.Attribute, attr *hcl.Attribute, v cty.Value) *hcl.Diag
 		return nil
 	case !v.IsWhollyKnown():
 		return complain("has a value that is not known")
+	case v.Type() == cty.Number:
+		// Beyond those it would be written with as many digits as it says, a
+		// thousand million too, and most decoders refuse it.
+		n := v.AsBigFloat()
+		if f, _ := n.Float64(); math.IsInf(f, 0) || f == 0 && n.Sign() != 0 {
+			return complain("is a number beyond ±1.8e308, or closer to zero than 5e-324")
+		}
+		return nil
 	case !v.CanIterateElements():
 		return nil
 	}

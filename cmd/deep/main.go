@@ -34,7 +34,7 @@ func interruptible() context.Context {
 		first := cli.Interrupted{Signal: (<-signals).(syscall.Signal)}
 		cancel(first)
 		second := cli.Interrupted{Signal: (<-signals).(syscall.Signal)}
-		os.Exit(second.ExitCode())
+		cli.Exit(second.ExitCode())
 	}()
 	// A closed pipe is an error of the write: to die of it would leave the cleaning
 	// up to others.

@@ -85,6 +85,10 @@ func (l Limits) settle() Limits {
 	return l
 }
 
+// DefaultAskTools are the tools that run commands of the model's. Each is approved
+// by its own name: who lets commands run and end may not want them to stay.
+func DefaultAskTools() []string { return []string{"execute", "execute_background"} }
+
 // Config of an Agent.
 type Config struct {
 	Model Model
@@ -95,7 +99,7 @@ type Config struct {
 	Sandbox func(ctx context.Context) (backend.Sandbox, error)
 	// DenyTools names tools that are not offered to the model at all.
 	DenyTools []string
-	// AskTools names the tools that need approval; {"execute"} if nil, none if
+	// AskTools names the tools that need approval; DefaultAskTools if nil, none if
 	// empty.
 	AskTools []string
 	// ApprovedTools need none after all: the user approved them ahead.
@@ -133,7 +137,7 @@ func New(config Config) (*Agent, error) {
 		return nil, invalid("sandbox", "no sandbox to work in", "set Config.Sandbox")
 	}
 	if config.AskTools == nil {
-		config.AskTools = []string{"execute"}
+		config.AskTools = DefaultAskTools()
 	}
 	for _, list := range []struct {
 		field string

@@ -48,15 +48,16 @@ type Retry struct {
 	WaitMS int64 `json:"wait_ms"`
 }
 
-// Exec is how a command ended; see backend.ExecResult.
+// Exec is how a command ended, or that it runs; see backend.ExecResult.
 type Exec struct {
-	ID         string          `json:"id"`
-	Outcome    backend.Outcome `json:"outcome"`
-	ExitCode   int             `json:"exit_code"`
-	Signal     int             `json:"signal,omitempty"`
-	StartError string          `json:"start_error,omitempty"`
-	DurationMS int64           `json:"duration_ms"`
-	Degraded   []string        `json:"degraded,omitempty"`
+	ID          string          `json:"id"`
+	Outcome     backend.Outcome `json:"outcome"`
+	ExitCode    int             `json:"exit_code"`
+	Signal      int             `json:"signal,omitempty"`
+	StartError  string          `json:"start_error,omitempty"`
+	OOMPossible bool            `json:"oom_possible,omitempty"`
+	DurationMS  int64           `json:"duration_ms"`
+	Degraded    []string        `json:"degraded,omitempty"`
 }
 
 func execOf(r *backend.ExecResult) *Exec {
@@ -64,7 +65,7 @@ func execOf(r *backend.ExecResult) *Exec {
 		return nil
 	}
 	return &Exec{
-		ID: r.ID, Outcome: r.Outcome, ExitCode: r.ExitCode, Signal: r.Signal, StartError: r.StartError,
+		ID: r.ID, Outcome: r.Outcome, ExitCode: r.ExitCode, Signal: r.Signal, StartError: r.StartError, OOMPossible: r.OOMPossible,
 		DurationMS: r.Duration.Milliseconds(), Degraded: r.Degraded,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,7 +73,7 @@ const question = "Run it? [y]es, [n]o (n WHY tells the model), [a]lways in this 
 func (p *approver) ask(tty *tty, call agent.Call) (agent.Decision, error) {
 	paint := palette(wantsColour())
 	raw := describeCall(call)
-	if call.Tool != "execute" {
+	if !slices.Contains(agent.DefaultAskTools(), call.Tool) {
 		raw = call.Tool + " " + call.Arguments
 	}
 	what, notes := escapeAll(raw)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,8 @@ type console struct {
 	width int
 	// last line as drawn, "" for none.
 	last string
+	// isRaw says that the terminal does not begin a line behind a \n.
+	isRaw bool
 }
 
 func newConsole(w io.Writer) *console {
@@ -39,7 +42,18 @@ func (c *console) Write(p []byte) (int, error) {
 		fmt.Fprint(c.w, "\r\x1b[K")
 		defer fmt.Fprint(c.w, c.last)
 	}
+	if c.isRaw {
+		_, err := c.w.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
+		return len(p), err
+	}
 	return c.w.Write(p)
+}
+
+// raw says that the terminal passes on bytes as they are, or no more so.
+func (c *console) raw(is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isRaw = is && c.width > 0
 }
 
 // say writes one line that begins with the program's name.

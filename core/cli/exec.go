@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ type execOptions struct {
 	sandboxFlags
 	shell, timeout, dir string
 	env                 []string
-	stdin, json         bool
+	stdin, tty, json    bool
 }
 
 func newExecCommand(a *app) *cobra.Command {
@@ -29,11 +30,16 @@ func newExecCommand(a *app) *cobra.Command {
 
 Standard output and error are the command's, byte by byte. So is the exit code,
 128+N after signal N, 127 where there is no such program and 126 where it cannot
-be executed; 124 says that it timed out, 125 that deep failed.`,
+be executed; 124 says that it timed out, 125 that deep failed.
+
+With --tty the command has a terminal of the size of yours, and with --stdin too
+each key you type, Ctrl-C among them. Your TERM is set inside, unless --env says
+otherwise.`,
 		Example: `  deep exec -- python3 -c 'print(6*7)'
   deep exec --backend docker --image alpine -- uname -a
   deep exec --shell 'id; ls -la' --timeout 10s
-  tar c src | deep exec -i -- sha256sum`,
+  tar c src | deep exec -i -- sha256sum
+  deep exec -it -- sh`,
 		Annotations: map[string]string{failsWith125: "true"},
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			return a.exec(cmd.Context(), &o, argv)
@@ -47,6 +53,7 @@ be executed; 124 says that it timed out, 125 that deep failed.`,
 	c.Flags().StringArrayVarP(&o.env, "env", "e", nil, "add `K=V` to the environment, or your own K; may be repeated")
 	c.Flags().StringVar(&o.dir, "dir", "", "run in this `DIR` inside, the workspace if not given")
 	c.Flags().BoolVarP(&o.stdin, "stdin", "i", false, "pass standard input on")
+	c.Flags().BoolVarP(&o.tty, "tty", "t", false, "give it a terminal, yours; with -i for typing")
 	jsonFlag(c, &o.json, "print the result as one JSON object, the output in it")
 	return c
 }
@@ -78,6 +85,16 @@ func (o *execOptions) request(argv []string) (*backend.ExecRequest, error) {
 
 // exec runs one command and returns its exit code as an error.
 func (a *app) exec(ctx context.Context, o *execOptions, argv []string) error {
+	exec := backend.Sandbox.Exec
+	if o.tty {
+		t, err := a.terminalFor(o)
+		if err != nil {
+			return err
+		}
+		exec = func(sb backend.Sandbox, ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
+			return t.exec(ctx, sb, req)
+		}
+	}
 	if o.json {
 		return a.execJSON(ctx, o, argv)
 	}
@@ -86,11 +103,11 @@ func (a *app) exec(ctx context.Context, o *execOptions, argv []string) error {
 			a.console.say("degraded: %s", escapeLine(strings.Join(degraded, "; ")))
 		}
 		req.Stdout, req.Stderr = a.Out, a.Err
-		res, err := sb.Exec(ctx, req)
+		res, err := exec(sb, ctx, req)
 		if err != nil {
 			return err
 		}
-		return a.execEnded(res, req.Timeout)
+		return a.execEnded(ctx, sb, res, req.Timeout)
 	})
 }
 
@@ -136,9 +153,14 @@ func (a *app) inSandbox(ctx context.Context, o *execOptions, argv []string, run 
 
 // execEnded turns the end of a command into deep's own, and says what the command
 // could not say itself. timeout is the one it ran under.
-func (a *app) execEnded(res *backend.ExecResult, timeout time.Duration) error {
+func (a *app) execEnded(ctx context.Context, sb backend.Sandbox, res *backend.ExecResult, timeout time.Duration) error {
 	switch res.Outcome {
 	case backend.OutcomeExit, backend.OutcomeSignal:
+		if res.OOMPossible {
+			a.console.say("killed by signal %d; it may have run out of memory%s", res.Signal, memoryLimit(ctx, sb))
+		}
+	case backend.OutcomeOOM:
+		a.console.say("ran out of memory%s", memoryLimit(ctx, sb))
 	case backend.OutcomeStartFailed:
 		a.console.say("%s", escapeLine(res.StartError))
 	case backend.OutcomeTimeout:
@@ -154,11 +176,21 @@ func (a *app) execEnded(res *backend.ExecResult, timeout time.Duration) error {
 	return nil
 }
 
+// memoryLimit is " (limit 1024 MiB)", "" where it is not known: that the memory
+// did not suffice is true all the same.
+func memoryLimit(ctx context.Context, sb backend.Sandbox) string {
+	stats, err := sb.Stats(ctx, &backend.StatsRequest{})
+	if err != nil || stats.MemoryLimit <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (limit %d MiB)", stats.MemoryLimit>>20)
+}
+
 // execCode is the exit code for a result. Code 124 of a timeout is ours: the
 // typed outcome is the truth.
 func execCode(res *backend.ExecResult) int {
 	switch res.Outcome {
-	case backend.OutcomeExit, backend.OutcomeSignal, backend.OutcomeStartFailed:
+	case backend.OutcomeExit, backend.OutcomeSignal, backend.OutcomeStartFailed, backend.OutcomeOOM:
 		return res.ExitCode
 	case backend.OutcomeTimeout:
 		return exitTimeout

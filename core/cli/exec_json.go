@@ -21,6 +21,7 @@ type execResult struct {
 	ExitCode        int       `json:"exit_code"`
 	Signal          int       `json:"signal,omitempty"`
 	StartError      string    `json:"start_error,omitempty"`
+	OOMPossible     bool      `json:"oom_possible,omitempty"`
 	Stdout          jsonBytes `json:"stdout"`
 	Stderr          jsonBytes `json:"stderr"`
 	StdoutBytes     int64     `json:"stdout_bytes"`
@@ -49,7 +50,7 @@ func (a *app) execJSON(ctx context.Context, o *execOptions, argv []string) error
 		info := sb.Info()
 		result = &execResult{
 			ID: res.ID, Backend: info.Backend, Image: info.Image,
-			Outcome: string(res.Outcome), ExitCode: execCode(res), Signal: res.Signal, StartError: res.StartError,
+			Outcome: string(res.Outcome), ExitCode: execCode(res), Signal: res.Signal, StartError: res.StartError, OOMPossible: res.OOMPossible,
 			Stdout: out.kept, StdoutBytes: res.StdoutBytes, StdoutTruncated: out.cut,
 			Stderr: errs.kept, StderrBytes: res.StderrBytes, StderrTruncated: errs.cut,
 			Seconds: res.Duration.Seconds(), UserSeconds: res.UserTime.Seconds(), SystemSeconds: res.SystemTime.Seconds(),
@@ -58,7 +59,7 @@ func (a *app) execJSON(ctx context.Context, o *execOptions, argv []string) error
 		if err != nil {
 			return err
 		}
-		return a.execEnded(res, req.Timeout)
+		return a.execEnded(ctx, sb, res, req.Timeout)
 	})
 	var failed *failure
 	if exit := (*exitError)(nil); err != nil && !errors.As(err, &exit) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/backend/backendtest"
 	"github.com/deep-sandbox/deep/core/host"
 )
 
@@ -70,12 +71,19 @@ func TestExitCode(t *testing.T) {
 }
 
 func TestExecCode(t *testing.T) {
+	sb, err := backendtest.NewFake().Create(t.Context(), &backend.CreateRequest{ID: backend.NewID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sb.Close() }()
 	for _, c := range []struct {
 		res  backend.ExecResult
 		want int
 	}{
 		{backend.ExecResult{Outcome: backend.OutcomeExit, ExitCode: 3}, 3},
 		{backend.ExecResult{Outcome: backend.OutcomeSignal, ExitCode: 137, Signal: 9}, 137},
+		{backend.ExecResult{Outcome: backend.OutcomeSignal, ExitCode: 137, Signal: 9, OOMPossible: true}, 137},
+		{backend.ExecResult{Outcome: backend.OutcomeOOM, ExitCode: 137, Signal: 9}, 137},
 		{backend.ExecResult{Outcome: backend.OutcomeStartFailed, ExitCode: 126}, 126},
 		{backend.ExecResult{Outcome: backend.OutcomeTimeout, ExitCode: 143}, 124},
 		{backend.ExecResult{Outcome: backend.OutcomeLost}, 125},
@@ -84,12 +92,16 @@ func TestExecCode(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		a := &app{Streams: Streams{Out: &out, Err: &out}, console: newConsole(&out)}
-		err := a.execEnded(&c.res, time.Second)
+		err := a.execEnded(t.Context(), sb, &c.res, time.Second)
 		if got := exitCode(context.Background(), err, exitExec); got != c.want || execCode(&c.res) != c.want {
 			t.Errorf("%+v: exit code %d and %d, want %d", c.res, got, execCode(&c.res), c.want)
 		}
 		if c.want == exitTimeout && !strings.Contains(out.String(), "timed out after 1s, ended after ") {
 			t.Errorf("the limit is not named: %q", out.String())
+		}
+		wantMemory := c.res.OOMPossible || c.res.Outcome == backend.OutcomeOOM
+		if said := strings.Contains(out.String(), "out of memory (limit 1024 MiB)\n"); said != wantMemory {
+			t.Errorf("%+v: it says %q", c.res, out.String())
 		}
 		if c.want == 125 && (err == nil || strings.Contains(err.Error(), "exit code")) {
 			t.Errorf("%+v: nothing says why: %v", c.res, err)

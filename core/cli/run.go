@@ -68,9 +68,10 @@ func newRunCommand(a *app) *cobra.Command {
 		Long: `Runs a task: the model plans, writes files, runs commands, all inside a sandbox that
 is gone at the end, and says what came out.
 
-The tool execute asks before it runs a command, on your terminal. Without one the
-run ends waiting, with exit code 3, and says how to go on: transcript and workspace
-are kept until then. Other exit codes: 1 it failed or reached a limit, 130 Ctrl-C.`,
+The tools execute and execute_background ask before they run a command, on your
+terminal. Without one the run ends waiting, with exit code 3, and says how to go
+on: transcript and workspace are kept until then. Other exit codes: 1 it failed or
+reached a limit, 130 Ctrl-C.`,
 		Example: `  deep run 'Write a Fibonacci program and run it'
   deep run --backend docker --workspace . 'Make the tests pass'
   deep run --approve execute --json 'Count the lines of code' | jq .type
@@ -86,7 +87,7 @@ are kept until then. Other exit codes: 1 it failed or reached a limit, 130 Ctrl-
 	c.Flags().StringVarP(&o.model, "model", "m", "", "ask this `MODEL`, or replay:FILE for a recorded one")
 	c.Flags().StringVar(&o.baseURL, "base-url", "", "ask at this `URL`, in front of /chat/completions")
 	c.Flags().BoolVar(&o.keep, "keep", false, "keep the run's private workspace at the end")
-	c.Flags().StringSliceVar(&o.approve, "approve", nil, "do not ask about these `TOOLS`, as in execute")
+	c.Flags().StringSliceVar(&o.approve, "approve", nil, "do not ask about these `TOOLS`, as in execute,execute_background")
 	_ = c.RegisterFlagCompletionFunc("approve", cobra.FixedCompletions(tools.Names(), cobra.ShellCompDirectiveNoFileComp))
 	c.AddCommand(
 		newRunResumeCommand(a),

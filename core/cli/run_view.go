@@ -166,7 +166,7 @@ func (v *runView) answer(e agent.Event) {
 		v.command = nil
 	}
 	v.call(e.Call)
-	if e.Exec != nil {
+	if e.Exec != nil && e.Call.Tool == "execute" {
 		if e.Failed {
 			v.printf("  %s\n", v.paint.red(escapeLine(howEnded(e.Exec))))
 		}
@@ -192,8 +192,12 @@ func howEnded(x *agent.Exec) string {
 		return "timed out, ended after " + round(time.Duration(x.DurationMS)*time.Millisecond).String()
 	case x.Outcome == backend.OutcomeExit:
 		return fmt.Sprintf("exit code %d", x.ExitCode)
+	case x.Outcome == backend.OutcomeSignal && x.OOMPossible:
+		return fmt.Sprintf("killed by signal %d; it may have run out of memory", x.Signal)
 	case x.Outcome == backend.OutcomeSignal:
 		return fmt.Sprintf("killed by signal %d", x.Signal)
+	case x.Outcome == backend.OutcomeOOM:
+		return "ran out of memory"
 	}
 	return strings.ReplaceAll(string(x.Outcome), "_", " ")
 }

@@ -202,7 +202,7 @@ func (r *runner) play(ctx context.Context, out *outputFlags, limits agent.Limits
 		Instructions:  instructions(r.config.Agent.Instructions, r.settings.Spec),
 		Sandbox:       r.makeSandbox,
 		DenyTools:     r.config.Agent.DenyTools,
-		AskTools:      append([]string{"execute"}, r.config.Agent.AskTools...),
+		AskTools:      append(agent.DefaultAskTools(), r.config.Agent.AskTools...),
 		ApprovedTools: r.settings.Approved,
 		Approve:       newApprover(r).approve,
 		Limits:        limits,

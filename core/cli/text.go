@@ -17,6 +17,7 @@ func describeCall(call agent.Call) string {
 		Pattern string `json:"pattern"`
 		Content string `json:"content"`
 		Timeout int    `json:"timeout"`
+		ID      string `json:"id"`
 	}
 	if err := json.Unmarshal([]byte(call.Arguments), &args); err != nil {
 		return call.Tool + " " + call.Arguments // the model slipped; this is all there is
@@ -24,6 +25,10 @@ func describeCall(call agent.Call) string {
 	switch call.Tool {
 	case "execute":
 		return "$ " + strings.ReplaceAll(strings.TrimRight(args.Command, "\n"), "\n", "\n  ")
+	case "execute_background":
+		return "& " + strings.ReplaceAll(strings.TrimRight(args.Command, "\n"), "\n", "\n  ")
+	case "read_output", "kill":
+		return strings.TrimRight(call.Tool+" "+args.ID, " ")
 	case "write_file":
 		return fmt.Sprintf("%s %s (%s)", call.Tool, args.Path, count(strings.Count(args.Content, "\n"), "line"))
 	case "glob", "grep":

@@ -85,12 +85,13 @@ func conformance(ctx context.Context, bin, out string, names, patterns []string)
 	columns := make([]*column, len(names))
 	gate := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
-	for i, name := range names {
-		columns[i] = &column{name: name, rules: rules, results: map[string]result{}}
+	for i, name := range slices.Backward(names) { // those with an engine, the slowest, first
+		c := &column{name: name, rules: rules, results: map[string]result{}}
+		columns[i] = c
+		gate <- struct{}{}
 		wg.Go(func() {
-			gate <- struct{}{}
 			defer func() { <-gate }()
-			columns[i].run(ctx, bin, dir, patterns)
+			c.run(ctx, bin, dir, patterns)
 		})
 	}
 	wg.Wait()

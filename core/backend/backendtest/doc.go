@@ -9,6 +9,6 @@
 //		})
 //	}
 //
-// [Test] does the same without a *testing.T and returns every finding, so that
-// it also serves a command line.
+// [Test] does the same without a *testing.T and returns every finding; [Check]
+// reports on each rule as it is known, for a command line.
 package backendtest

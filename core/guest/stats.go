@@ -1,0 +1,47 @@
+package guest
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/backend"
+)
+
+// Stats implements backend.Sandbox. What it cannot see of the sandbox's control
+// groups is told as such.
+func (s *Sandbox) Stats(ctx context.Context, _ *backend.StatsRequest) (*backend.Stats, error) {
+	stats := &backend.Stats{Uptime: time.Since(s.info.Created), Execs: s.execs.count()}
+	stats.KeptOutput, stats.KeptOutputLimit = s.spool.usage()
+	err := s.files.do(ctx, func() error {
+		groups, err := findCgroups()
+		if err != nil {
+			return err
+		}
+		stats.CPUTime = groups.cpuTime()
+		stats.Memory = groups.number("memory.current", "memory", "memory.usage_in_bytes")
+		stats.MemoryLimit = groups.number("memory.max", "memory", "memory.limit_in_bytes")
+		stats.OOMKills = groups.counter("memory.events", "memory", "memory.oom_control", "oom_kill")
+		stats.PIDs = groups.number("pids.current", "pids", "pids.current")
+		stats.PIDsLimit = groups.number("pids.max", "pids", "pids.max")
+		var st unix.Statfs_t
+		if err := unix.Statfs(s.workspace, &st); err != nil {
+			return err
+		}
+		stats.DiskFree = freeBytes(&st)
+		return nil
+	})
+	if err != nil {
+		return nil, failed("stats", "", err)
+	}
+	return stats, nil
+}
+
+// cpuTime is what all that ran in the groups has used.
+func (c cgroups) cpuTime() time.Duration {
+	if n := c.counter("cpu.stat", "", "cpu.stat", "usage_usec"); n != untold {
+		return time.Duration(n) * time.Microsecond
+	}
+	return time.Duration(c.number("cpuacct.usage", "cpuacct", "cpuacct.usage"))
+}

@@ -6,13 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/backend/backendtest"
 )
 
 // Makers of faults in what is done with files.
@@ -59,15 +63,40 @@ func sumOf(data []byte) string {
 
 func conflict() error { return &backend.Error{Kind: backend.ErrConflict, Op: "write file"} }
 
+// meeting lets calls go on once two of them have looked, so that neither has seen
+// what the other does.
+type meeting struct {
+	arrived atomic.Int32
+	met     chan struct{}
+}
+
+func newMeeting() *meeting { return &meeting{met: make(chan struct{})} }
+
+func (m *meeting) arrive() {
+	if m.arrived.Add(1) == 2 {
+		close(m.met)
+	}
+}
+
+func (m *meeting) wait(ctx context.Context) {
+	select {
+	case <-m.met:
+	case <-ctx.Done():
+	}
+}
+
 // unlocked looks first and acts then: what happens between it does not see.
-func unlocked(s backend.Sandbox, ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
+func (m *meeting) unlocked(s backend.Sandbox, ctx context.Context, req *backend.WriteFileRequest) (*backend.WriteFileReply, error) {
 	r := *req
-	before, statErr := content(ctx, s, req.Path), error(nil)
-	_, statErr = s.Stat(ctx, &backend.StatRequest{Path: req.Path})
+	before := content(ctx, s, req.Path)
+	_, statErr := s.Stat(ctx, &backend.StatRequest{Path: req.Path})
 	if req.IfAbsent && statErr == nil || req.IfSHA256 != "" && sumOf(before) != req.IfSHA256 {
 		return nil, conflict()
 	}
-	time.Sleep(10 * time.Millisecond)
+	if req.IfAbsent || req.IfSHA256 != "" || req.Append {
+		m.arrive()
+		m.wait(ctx)
+	}
 	r.IfAbsent, r.IfSHA256 = false, ""
 	if r.Append {
 		r.Append, r.Content = false, io.MultiReader(bytes.NewReader(before), req.Content)
@@ -79,24 +108,47 @@ func unlocked(s backend.Sandbox, ctx context.Context, req *backend.WriteFileRequ
 	return reply, err
 }
 
-// oneByOne makes each edit of a batch by itself.
-func oneByOne(s backend.Sandbox, ctx context.Context, req *backend.EditRequest) (*backend.EditReply, error) {
-	first := *req
-	first.Then = nil
-	reply, err := s.Edit(ctx, &first)
-	replaced := 0
-	for _, e := range req.Then {
-		if err != nil {
-			return nil, err
+// racing is a backend that writes and edits so.
+func racing() brokenBackend {
+	m := newMeeting()
+	return brokenBackend{sandbox: brokenSandbox{write: m.unlocked, edit: func(s backend.Sandbox, ctx context.Context, req *backend.EditRequest) (*backend.EditReply, error) {
+		r := *req
+		if r.IfSHA256 != "" {
+			if sumOf(content(ctx, s, req.Path)) != r.IfSHA256 {
+				return nil, conflict()
+			}
+			m.arrive()
+			m.wait(ctx)
+			r.IfSHA256 = ""
 		}
-		time.Sleep(5 * time.Millisecond)
-		replaced += reply.Replaced
-		reply, err = s.Edit(ctx, &backend.EditRequest{Path: req.Path, Old: e.Old, New: e.New, All: e.All})
-	}
-	if err == nil {
-		reply.Replaced += replaced
-	}
-	return reply, err
+		return s.Edit(ctx, &r)
+	}}}
+}
+
+// oneByOne makes each edit of a batch by itself, the first before others may come
+// between if there is a meeting.
+func oneByOne(m *meeting) brokenBackend {
+	return brokenBackend{sandbox: brokenSandbox{edit: func(s backend.Sandbox, ctx context.Context, req *backend.EditRequest) (*backend.EditReply, error) {
+		first := *req
+		first.Then = nil
+		reply, err := s.Edit(ctx, &first)
+		if m != nil {
+			m.arrive()
+			m.wait(ctx)
+		}
+		replaced := 0
+		for _, e := range req.Then {
+			if err != nil {
+				return nil, err
+			}
+			replaced += reply.Replaced
+			reply, err = s.Edit(ctx, &backend.EditRequest{Path: req.Path, Old: e.Old, New: e.New, All: e.All})
+		}
+		if err == nil {
+			reply.Replaced += replaced
+		}
+		return reply, err
+	}}}
 }
 
 // swallowing takes a content that broke for one that ended.
@@ -117,10 +169,9 @@ func TestFaultsOfConditionsAreFound(t *testing.T) {
 		r.IfAbsent, r.IfSHA256 = false, ""
 		return nil
 	})
-	racing := brokenBackend{sandbox: brokenSandbox{write: unlocked}}
 	areFound(t, []planted{
 		{"write-if-absent", "the condition is not passed", noCondition},
-		{"write-if-absent-race", "it looks first and writes then", racing},
+		{"write-if-absent-race", "it looks first and writes then", racing()},
 		{"write-if-sha256", "the condition is not passed", noCondition},
 		{"write-if-sha256", "no file has the empty sum", writing(func(s backend.Sandbox, ctx context.Context, r *backend.WriteFileRequest) error {
 			if _, err := s.Stat(ctx, &backend.StatRequest{Path: r.Path}); err != nil && r.IfSHA256 == sumOf(nil) {
@@ -128,7 +179,7 @@ func TestFaultsOfConditionsAreFound(t *testing.T) {
 			}
 			return nil
 		})},
-		{"write-if-sha256-race", "it looks first and writes then", racing},
+		{"write-if-sha256-race", "it looks first and writes then", racing()},
 		{"write-conditions-exclude", "one of them is taken", writing(func(_ backend.Sandbox, _ context.Context, r *backend.WriteFileRequest) error {
 			r.IfAbsent = r.IfAbsent && r.IfSHA256 == ""
 			if r.IfSHA256 == sumOf(nil) {
@@ -136,12 +187,12 @@ func TestFaultsOfConditionsAreFound(t *testing.T) {
 			}
 			return nil
 		})},
-		{"write-conditional-edit", "a write looks first and writes then", racing},
+		{"write-conditional-edit", "a write looks first and writes then", racing()},
 		{"append", "the file is replaced", writing(func(_ backend.Sandbox, _ context.Context, r *backend.WriteFileRequest) error {
 			r.Append = false
 			return nil
 		})},
-		{"append-parallel", "appends are made without a lock", racing},
+		{"append-parallel", "appends are made without a lock", racing()},
 		{"append-all-or-nothing", "what came of a broken content stays", brokenBackend{sandbox: brokenSandbox{write: swallowing}}},
 		{"append-conditional", "the condition is not passed", noCondition},
 		{"append-link", "a link is replaced by a file", writing(func(s backend.Sandbox, ctx context.Context, r *backend.WriteFileRequest) error {
@@ -156,7 +207,7 @@ func TestFaultsOfConditionsAreFound(t *testing.T) {
 			r.Then = nil
 			return nil
 		})},
-		{"edit-batch-all-or-none", "each is made by itself", brokenBackend{sandbox: brokenSandbox{edit: oneByOne}}},
+		{"edit-batch-all-or-none", "each is made by itself", oneByOne(nil)},
 		{"edit-batch-all-or-none", "which one failed is not said", editOut(func(r *backend.EditReply, err error) (*backend.EditReply, error) {
 			return r, altered(err, func(e *backend.Error) { e.Message = "no" })
 		})},
@@ -164,8 +215,8 @@ func TestFaultsOfConditionsAreFound(t *testing.T) {
 			r.IfSHA256 = ""
 			return nil
 		})},
-		{"edit-batch-parallel", "each is made by itself", brokenBackend{sandbox: brokenSandbox{edit: oneByOne}}},
-		{"edit-and-append-parallel", "appends are made without a lock", racing},
+		{"edit-batch-parallel", "each is made by itself", oneByOne(newMeeting())},
+		{"edit-and-append-parallel", "appends are made without a lock", racing()},
 		{"edit-too-large", "the text is not found", editOut(func(r *backend.EditReply, err error) (*backend.EditReply, error) {
 			return r, another(err, backend.ErrTooLarge, backend.ErrNotFound)
 		})},
@@ -180,6 +231,7 @@ func TestFaultsOfConditionsAreFound(t *testing.T) {
 
 func TestFaultsOfPathsAreFound(t *testing.T) {
 	t.Parallel()
+	moving := newMeeting()
 	reading := func(change func(s backend.Sandbox, ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error)) brokenBackend {
 		return brokenBackend{sandbox: brokenSandbox{read: change}}
 	}
@@ -284,7 +336,8 @@ func TestFaultsOfPathsAreFound(t *testing.T) {
 			if _, err := s.Stat(ctx, &backend.StatRequest{Path: req.To}); err == nil && req.NoReplace {
 				return &backend.Error{Kind: backend.ErrExists, Op: "rename"}
 			}
-			time.Sleep(10 * time.Millisecond)
+			moving.arrive()
+			moving.wait(ctx)
 			return s.Rename(ctx, &backend.RenameRequest{From: req.From, To: req.To})
 		}}}},
 		{"rename-directory", "a full directory is replaced", brokenBackend{sandbox: brokenSandbox{rename: func(s backend.Sandbox, ctx context.Context, req *backend.RenameRequest) error {
@@ -357,4 +410,52 @@ func TestFaultsOfSearchesAreFound(t *testing.T) {
 			r.Total--
 		})},
 	})
+}
+
+// bound is a fake that takes directories of this host: it makes files as large as
+// those are, and as empty.
+type bound struct{ *backendtest.Fake }
+
+func (b bound) Describe(ctx context.Context) (*backend.Description, error) {
+	d, err := b.Fake.Describe(ctx)
+	if err == nil {
+		d.Capabilities = append(d.Capabilities, backend.CapBind)
+	}
+	return d, err
+}
+
+func (b bound) Create(ctx context.Context, req *backend.CreateRequest) (backend.Sandbox, error) {
+	r := *req
+	source := r.Spec.Workspace.Source
+	r.Spec.Workspace.Source = ""
+	sb, err := b.Fake.Create(ctx, &r)
+	if err != nil || source == "" {
+		return sb, err
+	}
+	st, err := os.Stat(source + "/f")
+	if err != nil {
+		return nil, errors.Join(err, sb.Close())
+	}
+	_, err = sb.Exec(ctx, &backend.ExecRequest{Shell: fmt.Sprintf("echo begin > f; truncate -s %d f", st.Size())})
+	return sb, err
+}
+
+// TestFaultsOfBoundFilesAreFound: what is said of a file of this host is found to
+// be kept by one that takes it, and not by one that counts in 32 bits.
+func TestFaultsOfBoundFilesAreFound(t *testing.T) {
+	t.Parallel()
+	const rule = "read-sparse-bound"
+	b := bound{backendtest.NewFake()}
+	if err := backendtest.Test(t.Context(), b, backendtest.Opts{Shell: true, Only: []string{rule}}); err != nil {
+		t.Error(err)
+	}
+	broken := brokenBackend{Backend: b, sandbox: brokenSandbox{read: func(s backend.Sandbox, ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error) {
+		r := *req
+		r.Offset = int64(uint32(r.Offset))
+		return s.ReadFile(ctx, &r)
+	}}}
+	var finding *backendtest.Finding
+	if err := backendtest.Test(t.Context(), &broken, backendtest.Opts{Shell: true, Only: []string{rule}}); !errors.As(err, &finding) {
+		t.Errorf("not found; the rule says %v", err)
+	}
 }

@@ -57,7 +57,7 @@ func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
 		backendRules, capabilityRules, lifecycleRules, endRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
-		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, specialRules, archiveRules, hostileRules,
+		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, ignoredRules, pathRules, specialRules, putArchiveRules, getArchiveRules, hostileRules,
 	} {
 		all = append(all, part...)
 	}

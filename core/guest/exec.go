@@ -70,8 +70,14 @@ type execution struct {
 	// says then whether its status is known.
 	stopping, running, dead chan struct{}
 	reaped                  bool
+	// natural is what its end is called unless it was halted.
+	natural     backend.Outcome
+	oomPossible bool
+
 	// killed: somebody asked for a SIGKILL to it.
 	killed atomic.Bool
+	// oomKills is the sandbox's when the command began.
+	oomKills int64
 
 	mu       sync.Mutex
 	started  time.Time // zero until the command runs
@@ -97,6 +103,7 @@ func (x *execution) launch(ctx context.Context, req *backend.ExecRequest) (*back
 	if err != nil {
 		return nil, failed(x.op, "", err)
 	}
+	x.oomKills = x.sandbox.oomKills()
 	begin := time.Now()
 	t, err := x.sandbox.domain.start(&command{
 		program: program, argv: x.plan.argv, env: x.plan.env, dir: x.plan.dir,
@@ -124,7 +131,12 @@ func (x *execution) launch(ctx context.Context, req *backend.ExecRequest) (*back
 
 // attend waits for the end of the command and of its output.
 func (x *execution) attend(ctx context.Context) *backend.ExecResult {
-	x.reaped = x.supervise(ctx, x.task)
+	if x.reaped = x.supervise(ctx, x.task); x.reaped {
+		x.natural = backend.OutcomeExit
+		if status := x.task.ended().status; status.Signaled() {
+			x.natural, x.oomPossible = x.bySignal(status.Signal())
+		}
+	}
 	close(x.dead)
 	if x.input != nil {
 		x.input.abandon()

@@ -32,16 +32,14 @@ func (x *execution) result() *backend.ExecResult {
 	// Never below the guest's own peak, which the kernel counts in: until it
 	// executes the program, a child shares the guest's memory.
 	r.MaxRSS = e.usage.Maxrss << 10
-	natural := backend.OutcomeExit
 	if e.status.Signaled() {
-		natural = backend.OutcomeSignal
 		r.Signal = int(e.status.Signal())
 		r.ExitCode = 128 + r.Signal
 	} else {
 		r.ExitCode = e.status.ExitStatus()
 	}
 	if r.Outcome == "" {
-		r.Outcome = natural
+		r.Outcome, r.OOMPossible = x.natural, x.oomPossible
 	}
 	return &r
 }

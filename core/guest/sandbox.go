@@ -55,8 +55,10 @@ type Sandbox struct {
 	walks  *userThreads
 	execs  *registry
 	spool  *spool
-	locks  *fileLocks
-	null   *os.File
+	// cgroups are read at the start: the guest stays where it is.
+	cgroups cgroups
+	locks   *fileLocks
+	null    *os.File
 	// background is the execs that nobody waits for.
 	background sync.WaitGroup
 }
@@ -95,6 +97,9 @@ func NewSandbox(c Config) (*Sandbox, error) {
 	}
 	if err := s.start(c.UID, c.GID); err != nil {
 		return nil, errors.Join(err, s.release())
+	}
+	if s.cgroups, err = findCgroups(); err != nil {
+		return nil, errors.Join(failed("setup", "/proc/self", err), s.release())
 	}
 	if err := s.files.doAnyway(func() error { return checkDir(s.workspace, s.workspace) }); err != nil {
 		e := failed("setup", s.workspace, err).(*backend.Error)

@@ -207,6 +207,16 @@ func testLimits(t *testing.T, _ who) {
 	if res.Signal != int(syscall.SIGKILL) {
 		t.Errorf("it got %q MiB of 256 and ended with %s, exit code %d", got, res.Outcome, res.ExitCode)
 	}
+	// A sandbox sees its own cgroups, and so knows why.
+	if res.Outcome != backend.OutcomeOOM || res.OOMPossible {
+		t.Errorf("out of memory is %s: %+v", res.Outcome, res)
+	}
+	if stats, err := sb.Stats(t.Context(), &backend.StatsRequest{}); err != nil || stats.MemoryLimit != 256<<20 || stats.OOMKills != 1 || stats.Memory <= 0 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+	if got, res := sh(t, sb, "cd /.deep/cgroup && find . -type f -writable; for d in . *; do mkdir $d/x && echo made $d/x; (echo 1 > $d/cgroup.procs) && echo moved in $d; done 2>/dev/null; true"); got != "" {
+		t.Errorf("cgroups can be changed from inside: %q, %+v", got, res)
+	}
 	if got, _ := sh(t, sb, "echo alive"); got != "alive\n" {
 		t.Errorf("after the memory ran out: %q", got)
 	}

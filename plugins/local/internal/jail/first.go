@@ -129,13 +129,20 @@ func (s *setup) loopback() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }
 
-// join waits until the keeper has put this process into its cgroups, and makes
-// those the top of all the sandbox sees of them.
+// join waits until the keeper has put this process into its cgroups, makes those
+// the top of all the sandbox sees of them, and shows them.
 func (s *setup) join() error {
 	if err := s.input.commit(); err != nil {
 		return err
 	}
-	return unix.Unshare(unix.CLONE_NEWCGROUP)
+	joined, err := s.joined()
+	if err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return err
+	}
+	return s.showCgroups(joined)
 }
 
 // become makes this process the guest.

@@ -172,7 +172,7 @@ func (s *setup) build() error {
 			return err
 		}
 	}
-	return os.Mkdir(staging+"/proc", 0o555)
+	return errors.Join(os.Mkdir(staging+"/proc", 0o555), os.MkdirAll(staging+s.cgroupView(), 0o755))
 }
 
 // terminals mounts an instance of devpts of the sandbox's own.

@@ -444,7 +444,7 @@ func (b bound) Create(ctx context.Context, req *backend.CreateRequest) (backend.
 // be kept by one that takes it, and not by one that counts in 32 bits.
 func TestFaultsOfBoundFilesAreFound(t *testing.T) {
 	t.Parallel()
-	const rule = "read-sparse-bound"
+	const rule = "bound-sparse-file"
 	b := bound{backendtest.NewFake()}
 	if err := backendtest.Test(t.Context(), b, backendtest.Opts{Shell: true, Only: []string{rule}}); err != nil {
 		t.Error(err)

@@ -45,7 +45,7 @@ var specialRules = []Rule{
 		},
 	},
 	{
-		Name:     "read-sparse-bound",
+		Name:     "bound-sparse-file",
 		Sentence: "20 bytes of a 10 GiB file cost 20 bytes.",
 		Needs:    backend.CapBind,
 		run: func(t *T) {

@@ -268,7 +268,7 @@ func TestCommandFaultsAreFound(t *testing.T) {
 		{"exec-core-limit", "a crash leaves a core file", execIn(func(r *backend.ExecRequest) {
 			r.Shell = strings.Replace(r.Shell, "echo x > f;", "echo x > f; echo y > core;", 1)
 		})},
-		{"exec-flood", "output is capped in silence", execIn(shortened(100 << 20))},
+		{"exec-flood", "output is capped in silence", execIn(shortened(50 << 20))},
 		{"exec-slow-reader", "output is piled up", brokenBackend{sandbox: brokenSandbox{exec: func(s backend.Sandbox, ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
 			r := *req
 			var all bytes.Buffer
@@ -292,7 +292,7 @@ func TestCommandFaultsAreFound(t *testing.T) {
 		})},
 		{"timeout-in-time", "the grace is not counted", resultOut(func(r *backend.ExecResult) { r.Duration = 0 })},
 		{"timeout-terminates-first", "it is killed at once", execIn(func(r *backend.ExecRequest) { r.Grace = new(time.Duration) })},
-		{"timeout-none", "no timeout is the default", execIn(func(r *backend.ExecRequest) {
+		{"spec-timeout", "no timeout is the default", execIn(func(r *backend.ExecRequest) {
 			if r.Timeout == backend.Unlimited {
 				r.Timeout = 0
 			}

@@ -396,7 +396,7 @@ var lifecycleRules = []Rule{
 	},
 	{
 		Name:     "spec-timeout",
-		Sentence: "A command that names no timeout gets the sandbox's.",
+		Sentence: "A command that names no timeout gets the sandbox's; one that names the constant for none outlives it.",
 		Shell:    true,
 		run: func(t *T) {
 			sb := t.newSandbox(func(s *backend.Spec) { s.Timeout = 300 * time.Millisecond })
@@ -405,6 +405,7 @@ var lifecycleRules = []Rule{
 			if r.Outcome != backend.OutcomeTimeout {
 				t.Errorf("outcome %q", r.Outcome)
 			}
+			t.wantExit("without one", t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"sleep", "0.5"}, Timeout: backend.Unlimited}), 0)
 		},
 	},
 	{

@@ -64,6 +64,7 @@ var endRules = []Rule{
 			if got, err := readAll(t.ctx, again, &backend.ReadFileRequest{Path: "kept"}); err != nil || got != "x" {
 				t.Errorf("reopened: %q, %v", got, err)
 			}
+			t.must("destroy the stopped one", t.kit.b.Destroy(t.ctx, &backend.DestroyRequest{ID: sb.Info().ID, KeepWorkspace: true}))
 		},
 	},
 	{

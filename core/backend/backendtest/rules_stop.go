@@ -108,15 +108,6 @@ var stopRules = []Rule{
 		},
 	},
 	{
-		Name:     "timeout-none",
-		Sentence: "There is a named constant for no timeout: a command so started outlives the default.",
-		Shell:    true,
-		run: func(t *T) {
-			sb := t.newSandbox(func(s *backend.Spec) { s.Timeout = 100 * time.Millisecond })
-			t.wantExit("sleep", t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"sleep", "0.5"}, Timeout: backend.Unlimited}), 0)
-		},
-	},
-	{
 		Name:     "deadline",
 		Sentence: "When the caller's deadline passes, the error is context.DeadlineExceeded and the result says cancelled.",
 		Shell:    true,

@@ -49,7 +49,7 @@ var ttyRules = []Rule{
 		Shell:    true, Needs: backend.CapTTY,
 		run: func(t *T) {
 			var n int
-			r := t.exec(&backend.ExecRequest{Shell: "stty raw; head -c 1000000 /dev/zero; printf 'a\\nb\\000\\377'", TTY: size(24, 80), Stdout: onWrite(func(p []byte) error { n += len(p); return nil })})
+			r := t.exec(&backend.ExecRequest{Shell: "stty raw -echo; head -c 1000000 /dev/zero; printf 'a\\nb\\000\\377'", TTY: size(24, 80), Stdout: onWrite(func(p []byte) error { n += len(p); return nil })})
 			t.wantExit("head", r, 0)
 			if n != 1_000_005 {
 				t.Errorf("%d bytes came of 1000005", n)

@@ -79,6 +79,30 @@ func TestExecuteOutcomes(t *testing.T) {
 	}
 }
 
+// starving is a recorder in a sandbox that kills for want of memory.
+type starving struct {
+	recorder
+	kills int64
+}
+
+func (s *starving) Stats(context.Context, *backend.StatsRequest) (*backend.Stats, error) {
+	return &backend.Stats{OOMKills: s.kills, MemoryLimit: 64 << 20}, nil
+}
+
+// TestExecuteStarved: a shell outlives what it ran, and knows of no memory.
+func TestExecuteStarved(t *testing.T) {
+	s := &starving{recorder: recorder{Sandbox: newBench(t).sb, res: backend.ExecResult{Outcome: backend.OutcomeExit, ExitCode: 137}}}
+	b := benchOn(t, s)
+	b.fails("execute", m{"command": "x"}, "Command failed (exit code 137)\n")
+	for range 2 {
+		s.kills++
+		b.fails("execute", m{"command": "x"}, "Command failed (exit code 137): what it ran was killed, for want of memory as it seems (limit 64 MiB)\n")
+		b.fails("execute", m{"command": "x"}, "Command failed (exit code 137)\n")
+	}
+	s.res.ExitCode, s.kills = 1, 9
+	b.fails("execute", m{"command": "x"}, "Command failed (exit code 1)\n")
+}
+
 // output writes in pieces, as a command does.
 type output struct {
 	backend.Sandbox

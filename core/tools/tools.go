@@ -61,6 +61,8 @@ type Set struct {
 
 	mu    sync.Mutex
 	state State
+	// oomKills is how many the model has been told of.
+	oomKills int64
 }
 
 // State is what a Set remembers between calls; it survives a process in JSON.

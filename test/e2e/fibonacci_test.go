@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -38,11 +40,13 @@ func runArgs(t *testing.T, name string, more ...string) []string {
 // A terminal is a real pseudo-terminal with deep in it.
 type terminal struct {
 	t    *testing.T
-	keys interface{ Write([]byte) (int, error) }
+	keys *os.File
 	mu   sync.Mutex
 	seen bytes.Buffer
 	wait func() int
 	pid  int
+	// before and after are its modes around deep.
+	before, after unix.Termios
 }
 
 // open starts deep in a terminal of its own.
@@ -50,14 +54,26 @@ func (u *user) open(args ...string) *terminal {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	cmd := u.command(ctx, args...)
-	cmd.SysProcAttr = nil // pty makes the session and its controlling terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	cmd.Env = append(cmd.Env, "TERM=xterm-256color")
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	tty, inside, err := pty.Open()
+	if err == nil {
+		err = pty.Setsize(tty, &pty.Winsize{Rows: 40, Cols: 120})
+	}
 	if err != nil {
 		cancel()
 		u.t.Fatal(err)
 	}
-	term := &terminal{t: u.t, keys: tty, pid: cmd.Process.Pid}
+	before := modes(u.t, tty)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inside, inside, inside
+	err = cmd.Start()
+	_ = inside.Close()
+	if err != nil {
+		cancel()
+		_ = tty.Close()
+		u.t.Fatal(err)
+	}
+	term := &terminal{t: u.t, keys: tty, pid: cmd.Process.Pid, before: before}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -78,6 +94,7 @@ func (u *user) open(args ...string) *terminal {
 		once.Do(func() {
 			_ = cmd.Wait()
 			code = cmd.ProcessState.ExitCode()
+			term.after = modes(u.t, tty)
 			select {
 			case <-done:
 			case <-time.After(10 * time.Second):
@@ -93,6 +110,25 @@ func (u *user) open(args ...string) *terminal {
 		term.wait()
 	})
 	return term
+}
+
+// modes are how a terminal treats what is typed and shown.
+func modes(t *testing.T, tty *os.File) unix.Termios {
+	t.Helper()
+	m, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Error(err)
+		return unix.Termios{}
+	}
+	return *m
+}
+
+// restored fails unless deep, which has ended, left the terminal as it was.
+func (term *terminal) restored() {
+	term.t.Helper()
+	if term.after != term.before {
+		term.t.Errorf("the terminal was left with the modes %+v, it had %+v", term.after, term.before)
+	}
 }
 
 var escapes = regexp.MustCompile("\x1b\\[[0-9;?]*[a-zA-Z]|\r")

@@ -158,11 +158,11 @@ func TestHangs(t *testing.T) {
 			return s.WriteFile(ctx, req)
 		},
 	}}
-	results, err := check(t, t.Context(), b, backendtest.Opts{Only: []string{"stat-*"}, Timeout: 10 * time.Second})
+	results, err := check(t, t.Context(), b, backendtest.Opts{Only: []string{"stat-*"}, Timeout: 15 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantFail(t, results, "stat-file", "it did not end within 10s, nor after its context had")
+	wantFail(t, results, "stat-file", "it did not end within 15s, nor after its context had")
 	if len(results) < 5 {
 		t.Errorf("%d results", len(results))
 	}
@@ -179,12 +179,16 @@ func TestHangsAlways(t *testing.T) {
 		<-ctx.Done()
 		return nil, &backend.Error{Kind: ctx.Err(), Op: "create"}
 	}
-	results, err := check(t, t.Context(), b, backendtest.Opts{Only: []string{"stat-*", "read-*", "write-*", "edit-*"}, Timeout: 600 * time.Millisecond})
+	results, err := check(t, t.Context(), b, backendtest.Opts{Only: []string{"stat-*", "read-*", "write-*", "edit-*"}, Timeout: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	untried := 0
+	untried, applied := 0, 0
 	for name, r := range results {
+		if r.Status == backendtest.Skip {
+			continue
+		}
+		applied++
 		if r.Status != backendtest.Fail {
 			t.Errorf("%s: %+v", name, r)
 		}
@@ -192,8 +196,8 @@ func TestHangsAlways(t *testing.T) {
 			untried++
 		}
 	}
-	if untried != len(results)-10 || untried == 0 || tried.Load() < 10 {
-		t.Errorf("%d of %d were not tried, %d sandboxes were", untried, len(results), tried.Load())
+	if untried != applied-10 || untried == 0 || tried.Load() < 10 {
+		t.Errorf("%d of %d were not tried, %d sandboxes were", untried, applied, tried.Load())
 	}
 }
 

@@ -182,8 +182,6 @@ func (c cutConn) Read(p []byte) (int, error) {
 
 type lossyConn struct{ backend.Conn }
 
-func (c lossyConn) Read(p []byte) (int, error) { return c.Conn.Read(p[:1]) }
-
 func (c lossyConn) Write(p []byte) (int, error) {
 	_, err := c.Conn.Write([]byte(strings.ToValidUTF8(string(p), "?")))
 	return len(p), err

@@ -598,7 +598,7 @@ func areFound(t *testing.T, faults []planted) {
 			t.Parallel()
 			fake := backendtest.NewFake()
 			f.b.Backend = fake
-			err := backendtest.Test(t.Context(), &f.b, backendtest.Opts{Shell: true, Only: []string{f.rule}})
+			err := backendtest.Test(t.Context(), &f.b, backendtest.Opts{Shell: true, Only: []string{f.rule}, Timeout: 20 * time.Second})
 			var finding *backendtest.Finding
 			if !errors.As(err, &finding) || finding.Rule.Name != f.rule {
 				t.Errorf("not found; the rule says %v", err)

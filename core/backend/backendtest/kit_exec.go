@@ -69,7 +69,7 @@ func (t *T) wantOutput(what string, r ran, stdout string) {
 
 // eventually waits until cond holds, and notes a problem if it never does.
 func (t *T) eventually(what string, cond func() bool) {
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(t.kit.opts.Timeout / 4)
 	for !cond() {
 		if time.Now().After(deadline) || t.ctx.Err() != nil {
 			t.Errorf("never: %s", what)

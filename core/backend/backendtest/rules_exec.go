@@ -245,7 +245,7 @@ var execRules = []Rule{
 			ctx, cancel := context.WithCancel(t.ctx)
 			defer cancel()
 			r := t.execIn(ctx, t.sandbox(), &backend.ExecRequest{
-				Shell: "echo first; sleep 15", Timeout: backend.Unlimited, Grace: new(time.Duration),
+				Shell: "echo first; sleep 8", Timeout: backend.Unlimited, Grace: new(time.Duration),
 				Stdout: onWrite(func([]byte) error { cancel(); return nil }),
 			})
 			if r.ExecResult == nil || r.Outcome != backend.OutcomeCancelled {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func (s *Sandbox) Processes(ctx context.Context, _ *backend.ProcessesRequest) (*
 		mark := s.marker(list, after)
 		patience := maxPatience
 		for _, p := range list {
-			if after[p.PID] || !p.settle(mark, after, &patience) || p.dead(after) {
+			if after[p.PID] || p.carries() || !p.settle(mark, after, &patience) || p.dead(after) {
 				continue
 			}
 			p.Exec = execs[mark(&p)]
@@ -65,6 +66,12 @@ func (s *Sandbox) Processes(ctx context.Context, _ *backend.ProcessesRequest) (*
 		return nil, failed(op, "", err)
 	}
 	return reply, nil
+}
+
+// carries reports whether it is the guest's program, started by the engine to carry
+// bytes for a host. Nothing inside can have a parent that is not there.
+func (p *listed) carries() bool {
+	return p.PPID == 0 && len(p.Args) > 1 && p.Args[1] == "connect" && path.Base(p.Args[0]) == path.Base(os.Args[0])
 }
 
 // maxPatience bounds, in milliseconds, how long one answer waits for processes to

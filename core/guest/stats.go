@@ -14,17 +14,13 @@ import (
 func (s *Sandbox) Stats(ctx context.Context, _ *backend.StatsRequest) (*backend.Stats, error) {
 	stats := &backend.Stats{Uptime: time.Since(s.info.Created), Execs: s.execs.count()}
 	stats.KeptOutput, stats.KeptOutputLimit = s.spool.usage()
+	stats.CPUTime = s.cgroups.cpuTime()
+	stats.Memory = s.cgroups.number("memory.current", "memory", "memory.usage_in_bytes")
+	stats.MemoryLimit = s.cgroups.number("memory.max", "memory", "memory.limit_in_bytes")
+	stats.OOMKills = s.oomKills()
+	stats.PIDs = s.cgroups.number("pids.current", "pids", "pids.current")
+	stats.PIDsLimit = s.cgroups.number("pids.max", "pids", "pids.max")
 	err := s.files.do(ctx, func() error {
-		groups, err := findCgroups()
-		if err != nil {
-			return err
-		}
-		stats.CPUTime = groups.cpuTime()
-		stats.Memory = groups.number("memory.current", "memory", "memory.usage_in_bytes")
-		stats.MemoryLimit = groups.number("memory.max", "memory", "memory.limit_in_bytes")
-		stats.OOMKills = groups.counter("memory.events", "memory", "memory.oom_control", "oom_kill")
-		stats.PIDs = groups.number("pids.current", "pids", "pids.current")
-		stats.PIDsLimit = groups.number("pids.max", "pids", "pids.max")
 		var st unix.Statfs_t
 		if err := unix.Statfs(s.workspace, &st); err != nil {
 			return err

@@ -58,8 +58,9 @@ func (c *sandboxClient) GetArchive(ctx context.Context, req *backend.GetArchiveR
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := c.rpc.GetArchive(c.with(ctx), msg)
 	if err != nil {
+		err = c.fail(ctx, op, req.Path, err) // before the cancelling, which would be the reason else
 		cancel()
-		return nil, c.fail(ctx, op, req.Path, err)
+		return nil, err
 	}
 	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.Path, most: fileFrame, recv: func() ([]byte, string, error) {
 		msg, err := stream.Recv()

@@ -39,8 +39,9 @@ func (c *sandboxClient) Dial(ctx context.Context, req *backend.DialRequest) (bac
 		}
 	}
 	if err != nil {
+		err = c.fail(ctx, op, port, err) // before the cancelling, which would be the reason else
 		cancel()
-		return nil, c.fail(ctx, op, port, err)
+		return nil, err
 	}
 	return &dialled{peer: c.peer, ctx: ctx, cancel: cancel, stream: stream, port: port}, nil
 }

@@ -271,6 +271,22 @@ func dialOver(t *testing.T) (caller, inside backend.Conn) {
 	return conn, mine
 }
 
+// refusing is a sandbox in which nothing listens.
+type refusing struct{ backend.Sandbox }
+
+func (refusing) Dial(context.Context, *backend.DialRequest) (backend.Conn, error) {
+	return nil, &backend.Error{Kind: backend.ErrNotFound, Op: "dial", Message: "nothing listens"}
+}
+
+// TestDialRefused: what was wrong is told, not that the call was given up for it.
+func TestDialRefused(t *testing.T) {
+	t.Parallel()
+	_, err := client(forward(t, serveSandbox(t, refusing{}))).Dial(t.Context(), &backend.DialRequest{Port: 80})
+	if !errors.Is(err, backend.ErrNotFound) || errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestDialHalfClose: each direction ends by itself, and nothing of it is lost.
 func TestDialHalfClose(t *testing.T) {
 	t.Parallel()

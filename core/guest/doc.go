@@ -17,6 +17,11 @@
 // drop; a sweep over /proc finds them. In a pidnsDomain each command has a PID
 // namespace of its own.
 //
+// # What commands wrote
+//
+// The spool keeps the newest output of all commands. A caller that waits for its
+// command gets it too, as it comes; a command in the background has none.
+//
 // # Threads
 //
 // The kernel's limit of processes counts threads, and sandboxed code may use all

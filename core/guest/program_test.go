@@ -452,7 +452,13 @@ func TestProgramIdleTimeout(t *testing.T) {
 		if got := shRun(t, c, "sleep 6; echo done"); got != "done\n" {
 			t.Error(got)
 		}
+		// Nor is one that nobody waits for: it is not ended before it is done.
+		_, err := c.Start(t.Context(), &backend.ExecRequest{Shell: "sleep 6; echo done > done"})
+		check(t, err)
 		g.wantExit("nothing was done for 4s")
+		if b, err := os.ReadFile(filepath.Join(g.work, "done")); err != nil || string(b) != "done\n" {
+			t.Errorf("%q, %v", b, err)
+		}
 	})
 }
 

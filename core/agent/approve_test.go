@@ -40,6 +40,19 @@ func TestApprove(t *testing.T) {
 	}
 }
 
+// TestAskByDefault: what runs commands asks, each by its own name.
+func TestAskByDefault(t *testing.T) {
+	a := newAgent(t, agent.Config{
+		Model:         play(t, calls(sh("echo one"), call("execute_background", "command", "sleep 1000"), call("read_output", "id", "cmd-1"))),
+		ApprovedTools: []string{"execute"},
+	})
+	res, err := a.Run(t.Context(), "x")
+	ended(t, res, err, agent.StatusWaiting)
+	if len(res.Pending) != 1 || res.Pending[0].Tool != "execute_background" {
+		t.Errorf("pending %+v", res.Pending)
+	}
+}
+
 // TestAskTools: which tools ask is the caller's choice, none of them included.
 func TestAskTools(t *testing.T) {
 	a := newAgent(t, agent.Config{

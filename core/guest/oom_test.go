@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,8 @@ func oomCases(t *testing.T) {
 			inner := *f
 			inner.t = t
 			inner.put("memory.events", "low 0\noom 0\noom_kill 7\n")
-			f.cgroups = cgroups{"": f.dir}
+			check(t, f.oom.close())
+			f.oom = openOOMCount(cgroups{"": f.dir})
 			c.run(&inner)
 		})
 	}
@@ -102,7 +102,8 @@ func caseOOMOwnSignal(f *fixture) {
 }
 
 func caseOOMUntold(f *fixture) {
-	check(f.t, os.Remove(f.path("memory.events")))
+	check(f.t, f.oom.close())
+	f.Sandbox.oom = openOOMCount(cgroups{"memory": f.dir}) // which has no memory.oom_control
 	res, _, _ := f.run(&backend.ExecRequest{Shell: "kill -9 $$"})
 	f.wantVerdict("untold", res, backend.OutcomeSignal, true)
 	res, _, _ = f.run(&backend.ExecRequest{Shell: "kill -15 $$"})

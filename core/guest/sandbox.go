@@ -57,6 +57,7 @@ type Sandbox struct {
 	spool  *spool
 	// cgroups are read at the start: the guest stays where it is.
 	cgroups cgroups
+	oom     oomCount
 	locks   *fileLocks
 	null    *os.File
 	// background is the execs that nobody waits for.
@@ -81,6 +82,7 @@ func NewSandbox(c Config) (*Sandbox, error) {
 		workspace: c.Workspace,
 		timeout:   c.Timeout,
 		spool:     spool,
+		oom:       -1,
 		execs:     newRegistry(spool),
 		locks:     newFileLocks(),
 		info: backend.SandboxInfo{
@@ -101,6 +103,7 @@ func NewSandbox(c Config) (*Sandbox, error) {
 	if s.cgroups, err = findCgroups(); err != nil {
 		return nil, errors.Join(failed("setup", "/proc/self", err), s.release())
 	}
+	s.oom = openOOMCount(s.cgroups)
 	if err := s.files.doAnyway(func() error { return checkDir(s.workspace, s.workspace) }); err != nil {
 		e := failed("setup", s.workspace, err).(*backend.Error)
 		e.Op, e.Message = "setup", "the workspace cannot be used"
@@ -195,7 +198,7 @@ func (s *Sandbox) release() error {
 			t.close()
 		}
 	}
-	return errors.Join(s.spool.close(), s.null.Close())
+	return errors.Join(s.spool.close(), s.oom.close(), s.null.Close())
 }
 
 var _ backend.Sandbox = (*Sandbox)(nil)

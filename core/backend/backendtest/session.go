@@ -213,7 +213,9 @@ type pool struct {
 func (p *pool) track(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ids = append(p.ids, id)
+	if !slices.Contains(p.ids, id) { // 50 creates of one id are destroyed once
+		p.ids = append(p.ids, id)
+	}
 }
 
 func (p *pool) get() backend.Sandbox {

@@ -45,7 +45,6 @@ func (e *engine) start(ctx context.Context, image string) (string, error) {
 			AutoRemove:  true,
 			NetworkMode: "none",
 			LogConfig:   container.LogConfig{Type: "none"},
-			ShmSize:     512 << 20,
 			Resources: container.Resources{
 				Memory: 1 << 30, MemorySwap: 1 << 30, NanoCPUs: 2e9, PidsLimit: &pids,
 				Ulimits: []*units.Ulimit{{Name: "nofile", Soft: 4096, Hard: 4096}, {Name: "nproc", Soft: 4096, Hard: 4096}},

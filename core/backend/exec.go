@@ -118,5 +118,6 @@ type OutcomeRequest struct {
 	Wait bool
 }
 
-// OutcomeReply tells it. Result.Outcome is OutcomeRunning while it runs.
+// OutcomeReply tells it. While the exec runs Result.Outcome is OutcomeRunning, and
+// Duration, StdoutBytes and StderrBytes tell of it so far.
 type OutcomeReply struct{ Result ExecResult }

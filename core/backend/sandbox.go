@@ -40,7 +40,8 @@ type Sandbox interface {
 	Start(ctx context.Context, req *ExecRequest) (*StartReply, error)
 
 	// Outcome tells what became of an exec, also for another caller than the one
-	// that started it. ErrNotFound if the guest knows no such id: it was never
+	// that started it. Of one that runs it tells the bytes it has written and its
+	// duration so far. ErrNotFound if the guest knows no such id: it was never
 	// started, or ended so long ago that it was forgotten (the last 1024 are
 	// kept).
 	Outcome(ctx context.Context, req *OutcomeRequest) (*OutcomeReply, error)

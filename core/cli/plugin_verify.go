@@ -24,9 +24,10 @@ const firstTime = 10 * time.Minute
 
 // verifyOptions are the flags of `deep plugin verify`.
 type verifyOptions struct {
-	rules          []string
-	image, timeout string
-	noShell, json  bool
+	rules             []string
+	image, bare, trap string
+	timeout           string
+	noShell, json     bool
 }
 
 func newPluginVerifyCommand(a *app) *cobra.Command {
@@ -40,7 +41,7 @@ accepted degradations are those of backend NAME in the configuration, if it has 
 Sandboxes are made and destroyed meanwhile, and nothing else of this host is
 changed. A rule that is broken is printed with the sentence of the contract it
 stands for and what was seen. A rule is skipped only for want of a capability that
-the backend does not declare, or of a shell. A plugin that hangs or crashes breaks
+the backend does not declare, of a shell, or of an image made for it. A plugin that hangs or crashes breaks
 the rule, and the next one is tried. The exit code is 1 if a rule is broken.`,
 		Example: `  deep plugin verify docker
   deep plugin verify ./deep-backend-mine --rule 'exec-*' --rule 'kill-*'
@@ -54,6 +55,8 @@ the rule, and the next one is tried. The exit code is 1 if a rule is broken.`,
 	}
 	c.Flags().StringArrayVar(&o.rules, "rule", nil, "try the rules whose names match this `GLOB`; may be repeated")
 	c.Flags().StringVar(&o.image, "image", "", "make the sandboxes from this `IMAGE`")
+	c.Flags().StringVar(&o.bare, "bare-image", "", "try the rules on an image without a shell with this `IMAGE`, as docs/conformance.md has it")
+	c.Flags().StringVar(&o.trap, "trap-image", "", "try the rules on the settings of an image with this `IMAGE`, as docs/conformance.md has it")
 	c.Flags().StringVar(&o.timeout, "timeout", "", "a rule that takes longer than this `DURATION` is broken, 2m if not given")
 	c.Flags().BoolVar(&o.noShell, "no-shell", false, "the image has no /bin/sh: leave out the rules that need one")
 	jsonFlag(c, &o.json, "print what came of each rule as a JSON array")
@@ -79,7 +82,7 @@ func (a *app) pluginVerify(ctx context.Context, target string, o *verifyOptions)
 		}
 		return err
 	}
-	opts := backendtest.Opts{Shell: !o.noShell, Only: o.rules}
+	opts := backendtest.Opts{Shell: !o.noShell, Only: o.rules, Bare: o.bare, Trap: o.trap}
 	if o.timeout != "" {
 		if opts.Timeout, err = config.ParseDuration(o.timeout); err != nil {
 			return &usageError{"--timeout " + err.Error(), "write it as in --timeout 90s"}
@@ -97,14 +100,10 @@ func (a *app) pluginVerify(ctx context.Context, target string, o *verifyOptions)
 	defer a.leave(ctx, p)
 
 	spec := backend.Spec{Image: b.Sandbox.Image, Pull: b.Sandbox.Pull, AcceptDegraded: b.Sandbox.AcceptDegraded}
+	if err := o.refuseImages(ctx, p); err != nil {
+		return err
+	}
 	if o.image != "" {
-		desc, err := p.Describe(ctx)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(desc.Capabilities, backend.CapImages) {
-			return &usageError{"--image: the backend " + desc.Name + " has no images", "leave it out"}
-		}
 		spec.Image = o.image
 	}
 	if err := a.firstSandbox(ctx, b, p, spec, o); err != nil {
@@ -124,6 +123,29 @@ func (a *app) pluginVerify(ctx context.Context, target string, o *verifyOptions)
 		return ended
 	}
 	return err
+}
+
+// refuseImages refuses the flags that name an image where there are none.
+func (o *verifyOptions) refuseImages(ctx context.Context, p backend.Backend) error {
+	var flag string
+	switch {
+	case o.image != "":
+		flag = "--image"
+	case o.bare != "":
+		flag = "--bare-image"
+	case o.trap != "":
+		flag = "--trap-image"
+	default:
+		return nil
+	}
+	desc, err := p.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(desc.Capabilities, backend.CapImages) {
+		return &usageError{flag + ": the backend " + desc.Name + " has no images", "leave it out"}
+	}
+	return nil
 }
 
 // verified finds what to verify: a backend, and how to start its plugin.

@@ -35,7 +35,7 @@ func ServeFake() {
 	if filepath.Base(os.Args[0]) != fakeProgram {
 		return
 	}
-	fake := backendtest.NewFake()
+	fake := newFake()
 	d, err := fake.Describe(context.Background())
 	if err != nil {
 		panic(err)
@@ -45,6 +45,10 @@ func ServeFake() {
 		NewBackend: func(context.Context, pluginsdk.Env) (backend.Backend, error) { return fake, nil },
 	})
 	os.Exit(0)
+}
+
+func newFake() *backendtest.Fake {
+	return backendtest.NewFakeOfImages(require.Busybox, require.Bare, require.Trap)
 }
 
 // Missing returns why a backend cannot be had on this machine, nil if it can.
@@ -64,7 +68,10 @@ type Subject struct {
 // Launch starts a backend. bin is the directory that `make build` filled; in dir,
 // which exists, go the state and what else is needed. Shutdown ends it.
 func Launch(ctx context.Context, name, bin, dir string) (*Subject, error) {
-	opts := backendtest.Opts{Spec: backend.Spec{Image: require.Busybox, Pull: backend.PullNever}, Shell: true}
+	opts := backendtest.Opts{
+		Spec:  backend.Spec{Image: require.Busybox, Pull: backend.PullNever},
+		Shell: true, Bare: require.Bare, Trap: require.Trap,
+	}
 	o := host.Options{
 		Name: name, Path: filepath.Join(bin, "plugins", "deep-backend-"+name),
 		GuestDir: filepath.Join(bin, "guest"),
@@ -72,7 +79,7 @@ func Launch(ctx context.Context, name, bin, dir string) (*Subject, error) {
 	}
 	switch name {
 	case Fake:
-		fake := backendtest.NewFake()
+		fake := newFake()
 		opts.Another = fake.Another
 		return &Subject{fake, opts}, nil
 	case FakeWire:

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Brings up what the tests with real engines need, as far as it is missing: the packages, dockerd and podman's API
-# service on their default sockets, and two images made without any registry, in both engines:
+# service on their default sockets, and four images made without any registry, in both engines:
 #
 #   deep-test/busybox:1   a static busybox and its applets, users root and nobody
 #   deep-test/python:1    this release of Debian, minimal, with python3 and its standard library
+#   deep-test/bare:1      one static program and nothing else, images/bare
+#   deep-test/trap:1      busybox, with settings that a sandbox must not take over, images/trap.changes
 #
 # Made for a fresh Debian host with root and a package mirror. An engine that already answers is used as it is. Safe to
 # run again (about a second when nothing is missing) and to run twice at once. down.sh stops what this one started.
@@ -201,9 +203,26 @@ recipe_args() {
   find_mirror "$(host_codename)"
 }
 
+# recipe_files NAME prints the files a recipe is made of, its script first.
+recipe_files() {
+  printf '%s\n' "$HERE/images/$1.sh"
+  find "$HERE/images" \( -path "$HERE/images/$1.changes" -o -path "$HERE/images/$1/*" \) -type f | sort
+}
+
 # recipe_key NAME changes when the recipe does, or the machine's architecture or release.
 recipe_key() {
-  { cat "$HERE/images/$1.sh" && uname -m && host_codename; } | sha256sum | cut -c1-16
+  local files
+  mapfile -t files < <(recipe_files "$1")
+  { cat "${files[@]}" && uname -m && host_codename; } | sha256sum | cut -c1-16
+}
+
+# changes NAME prints the settings of an image, as in a Dockerfile.
+changes() {
+  if [[ -f $HERE/images/$1.changes ]]; then
+    cat "$HERE/images/$1.changes"
+    return
+  fi
+  printf '%s\n' 'CMD ["/bin/sh"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 }
 
 # build_tarball NAME TARBALL runs the recipe in a fresh directory; the finished tarball appears under its name whole or
@@ -245,11 +264,17 @@ has_image() {
 }
 
 import_image() {
-  local engine=$1 image=$2 key=$3 old
+  local engine=$1 name=$2 key=$3 image=deep-test/$2:1 old change args=()
   old=$("${engine}_api" image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
-  "${engine}_api" import --change "LABEL deep-test.recipe=$key" --change 'CMD ["/bin/sh"]' \
-    --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-    "$tarball" "$(full_name "$engine" "$image")" >/dev/null
+  if [[ $engine == podman ]] && changes "$name" | grep -q '^HEALTHCHECK'; then
+    # Podman takes no health check when it imports, but keeps that of an image of docker's, which it names localhost/.
+    docker_api save "$image" | podman_api load >/dev/null
+    podman_api tag "localhost/$image" "$(full_name podman "$image")"
+    podman_api untag "localhost/$image" "localhost/$image"
+  else
+    while read -r change; do args+=(--change "$change"); done < <(changes "$name")
+    "${engine}_api" import --change "LABEL deep-test.recipe=$key" "${args[@]}" "$tarball" "$(full_name "$engine" "$image")" >/dev/null
+  fi
   # Its predecessor has lost its name; where a container still uses it, it stays.
   [[ -z $old ]] || "${engine}_api" rmi "$old" &>/dev/null || true
 }
@@ -272,7 +297,7 @@ ensure_image() {
       continue
     fi
     cached_tarball "$name" "$key"
-    import_image "$engine" "deep-test/$name:1" "$key"
+    import_image "$engine" "$name" "$key"
     changed=yes
     state+=("imported into $engine")
   done
@@ -297,4 +322,6 @@ bring_up docker dockerd "$DOCKER_SOCK"
 bring_up podman podman "$PODMAN_SOCK"
 ensure_image busybox
 ensure_image python
+ensure_image bare
+ensure_image trap
 [[ -z $changed ]] || prove_start

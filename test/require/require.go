@@ -20,6 +20,8 @@ import (
 const (
 	Busybox = "deep-test/busybox:1"
 	Python  = "deep-test/python:1"
+	Bare    = "deep-test/bare:1"
+	Trap    = "deep-test/trap:1"
 )
 
 // sockets the engines answer at by default.

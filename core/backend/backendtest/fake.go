@@ -25,6 +25,7 @@ type Fake struct {
 	made       map[string]*machine
 	making     map[string]bool
 	workspaces map[string]*node
+	images     map[string]*fakeImage // nil if it makes sandboxes from none
 }
 
 // NewFake returns a backend without sandboxes. Configure is not needed.
@@ -38,11 +39,12 @@ func fault(kind error, op, path, format string, args ...any) *backend.Error {
 
 // hints say what to do about what the caller can mend.
 var hints = map[error]string{
-	backend.ErrNotFound:   "look at what is there",
-	backend.ErrInvalid:    "look at what may be asked for",
-	backend.ErrConflict:   "look at what is there now",
-	backend.ErrPermission: "look at the mode, or write below the workspace",
-	backend.ErrNoSpace:    "remove files",
+	backend.ErrNotFound:    "look at what is there",
+	backend.ErrInvalid:     "look at what may be asked for",
+	backend.ErrConflict:    "look at what is there now",
+	backend.ErrPermission:  "look at the mode, or write below the workspace",
+	backend.ErrNoSpace:     "remove files",
+	backend.ErrUnavailable: "use what is there already",
 }
 
 // begin refuses what comes after the context's end or Shutdown.
@@ -60,10 +62,14 @@ func (f *Fake) begin(ctx context.Context, op string) error {
 
 // Describe implements backend.Backend.
 func (f *Fake) Describe(context.Context) (*backend.Description, error) {
-	return &backend.Description{
+	d := &backend.Description{
 		Name: fakeName, Version: "test", Summary: "Sandboxes in memory, for tests; nothing is isolated.",
 		Capabilities: []backend.Capability{backend.CapDial, backend.CapKeepWorkspace, backend.CapProcesses, backend.CapTTY},
-	}, nil
+	}
+	if f.images != nil {
+		d.Capabilities = slices.Insert(d.Capabilities, 1, backend.CapImages)
+	}
+	return d, nil
 }
 
 // Configure implements backend.Backend.
@@ -104,6 +110,10 @@ func (f *Fake) Create(ctx context.Context, req *backend.CreateRequest) (backend.
 	if err != nil {
 		return nil, err
 	}
+	img, err := f.image(op, spec)
+	if err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	if f.made[req.ID] != nil || f.making[req.ID] {
 		f.mu.Unlock()
@@ -134,7 +144,7 @@ func (f *Fake) Create(ctx context.Context, req *backend.CreateRequest) (backend.
 			f.workspaces[name] = workspace
 		}
 	}
-	m := newMachine(req.ID, spec, workspace)
+	m := newMachine(req.ID, spec, img, workspace)
 	f.made[req.ID] = m
 	m.expire()
 	return &fakeSandbox{machine: m, backend: f, connected: context.Background(), created: true}, nil
@@ -316,6 +326,7 @@ func (f *Fake) Shutdown(context.Context) error {
 type machine struct {
 	id      string
 	spec    backend.Spec
+	image   *fakeImage
 	created time.Time
 	alive   context.Context // ends with the sandbox
 	end     context.CancelFunc
@@ -333,11 +344,12 @@ type machine struct {
 	oomKills  int64
 }
 
-func newMachine(id string, spec backend.Spec, workspace *node) *machine {
+func newMachine(id string, spec backend.Spec, img *fakeImage, workspace *node) *machine {
 	m := &machine{
-		id: id, spec: spec, created: time.Now(), files: newTree(spec.Workspace.Path, workspace, cmp.Or(spec.Memory, backend.DefaultMemory)/8),
+		id: id, spec: spec, image: img, created: time.Now(), files: newTree(spec.Workspace.Path, workspace, cmp.Or(spec.Memory, backend.DefaultMemory)/8),
 		execs: map[string]*execution{}, processes: map[int]*process{}, lastPID: 1, ports: map[int]*listener{},
 	}
+	img.furnish(m.files)
 	m.spool = &spool{limit: min(backend.KeptOutput, m.memory()/8)}
 	m.alive, m.end = context.WithCancel(context.Background())
 	context.AfterFunc(m.alive, m.killAll)

@@ -65,7 +65,14 @@ func (s *fakeSandbox) Outcome(ctx context.Context, req *backend.OutcomeRequest) 
 func (x *execution) outcome() *backend.OutcomeReply {
 	x.machine.mu.Lock()
 	defer x.machine.mu.Unlock()
-	return &backend.OutcomeReply{Result: x.result}
+	r := x.result
+	if r.Outcome == backend.OutcomeRunning {
+		r.Duration = time.Since(x.began)
+		x.machine.spool.mu.Lock()
+		r.StdoutBytes, r.StderrBytes = x.kept[0].end, x.kept[1].end
+		x.machine.spool.mu.Unlock()
+	}
+	return &backend.OutcomeReply{Result: r}
 }
 
 func (s *fakeSandbox) await(ctx context.Context, op string, x *execution) error {

@@ -49,6 +49,12 @@ func init() {
 			}
 			return p.print(b.String())
 		},
+		"id": func(p *proc, argv []string) status {
+			if len(argv) != 2 || argv[1] != "-u" && argv[1] != "-g" {
+				return p.fails(argv, "only id -u and id -g are known")
+			}
+			return p.print(fmt.Sprintln(backend.DefaultUID))
+		},
 		"sleep":  sleepCommand,
 		"cat":    cat,
 		"head":   head,

@@ -60,6 +60,7 @@ type execution struct {
 	id      string
 	grace   time.Duration
 	limit   int64
+	began   time.Time
 	cpu     atomic.Int64 // nanoseconds, as if it had used them
 
 	term  *terminal
@@ -104,7 +105,11 @@ func (s *fakeSandbox) beginExec(ctx context.Context, op string, req *backend.Exe
 	}
 	x := &execution{
 		machine: s.machine, id: cmp.Or(req.ID, backend.NewID()), grace: graceOr(req.Grace), limit: req.OutputLimit,
-		argv: req.Argv, wait: make(chan struct{}), ended: make(chan struct{}),
+		argv: req.Argv, wait: make(chan struct{}), ended: make(chan struct{}), began: time.Now(),
+		kept: [2]*keptStream{s.spool.stream(), s.spool.stream()},
+	}
+	if req.Shell != "" && s.image.bare {
+		return nil, noShell(op)
 	}
 	if req.Shell != "" {
 		x.argv = []string{"/bin/sh", "-c", req.Shell}
@@ -123,7 +128,6 @@ func (x *execution) connect(dir string, req *backend.ExecRequest) {
 	if req.Merged() {
 		errs = out
 	}
-	x.kept = [2]*keptStream{x.machine.spool.stream(), x.machine.spool.stream()}
 	x.pumps = []*pump{{exec: x, from: out, to: req.Stdout, kept: x.kept[0], done: make(chan struct{})}}
 	if errs != out {
 		x.pumps = append(x.pumps, &pump{exec: x, from: errs, to: req.Stderr, kept: x.kept[1], done: make(chan struct{})})
@@ -369,7 +373,9 @@ func graceOr(grace *time.Duration) time.Duration {
 }
 
 func (m *machine) environment(more map[string]string) map[string]string {
-	env := map[string]string{"PATH": "/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb"}
+	env := map[string]string{"PATH": "/bin"}
+	maps.Copy(env, m.image.env)
+	maps.Copy(env, map[string]string{"HOME": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb"})
 	maps.Copy(env, m.spec.Env)
 	maps.Copy(env, more)
 	return env

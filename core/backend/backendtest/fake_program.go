@@ -24,13 +24,13 @@ func (p *proc) run(argv []string) status {
 		}
 	}
 	if strings.Contains(name, "/") {
-		if dir := path.Dir(name); commands[path.Base(name)] != nil && (dir == "/bin" || dir == "/usr/bin") {
-			return commands[path.Base(name)](p, argv)
+		if dir := path.Dir(name); p.image.program(path.Base(name)) != nil && (dir == "/bin" || dir == "/usr/bin") {
+			return p.image.program(path.Base(name))(p, argv)
 		}
 		return p.script(name, argv)
 	}
 	for dir := range strings.SplitSeq(p.env["PATH"], ":") {
-		if cmd := commands[name]; cmd != nil && (dir == "/bin" || dir == "/usr/bin") {
+		if cmd := p.image.program(name); cmd != nil && (dir == "/bin" || dir == "/usr/bin") {
 			return cmd(p, argv)
 		}
 		full := path.Join(dir, name)

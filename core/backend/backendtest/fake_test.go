@@ -17,3 +17,18 @@ func TestFake(t *testing.T) {
 		return fake, backendtest.Opts{Shell: true, Another: fake.Another}
 	})
 }
+
+// TestFakeOfImages keeps the rules about images.
+func TestFakeOfImages(t *testing.T) {
+	t.Parallel()
+	fake, opts := fakeOfImages()
+	opts.Only = []string{"describe", "capability-*", "image-*", "home-*"}
+	if err := backendtest.Test(t.Context(), fake, opts); err != nil {
+		t.Error(err)
+	}
+}
+
+func fakeOfImages() (*backendtest.Fake, backendtest.Opts) {
+	return backendtest.NewFakeOfImages("ordinary", "bare", "trap"),
+		backendtest.Opts{Spec: backend.Spec{Image: "ordinary"}, Shell: true, Bare: "bare", Trap: "trap"}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,8 @@ type tree struct {
 	root      *node
 	workspace string
 	clock     time.Time
-	room      int64 // bytes that a file in /tmp may have
+	inMemory  []string // directories
+	room      int64    // bytes that a file in one of those may have
 }
 
 // node is one file. Data of a regular file is never changed in place: who has it
@@ -39,7 +41,7 @@ func newDir(mode uint32) *node {
 }
 
 func newTree(workspace string, at *node, room int64) *tree {
-	t := &tree{root: newDir(0o755), workspace: path.Clean(workspace), room: room}
+	t := &tree{root: newDir(0o755), workspace: path.Clean(workspace), inMemory: []string{"/tmp"}, room: room}
 	t.root.system = true
 	for _, dir := range []string{"/bin", "/dev", "/etc", "/tmp", path.Dir(t.workspace)} {
 		t.makeDirs(dir, 0o755, true)
@@ -269,7 +271,8 @@ func (t *tree) write(op, dir, p string, data []byte, mode uint32, parents bool) 
 	if err != nil {
 		return false, err
 	}
-	if strings.HasPrefix(at.full, "/tmp/") && int64(len(data)) > t.room {
+	inMemory := slices.ContainsFunc(t.inMemory, func(dir string) bool { return strings.HasPrefix(at.full, dir+"/") })
+	if inMemory && int64(len(data)) > t.room {
 		return false, fault(backend.ErrNoSpace, op, p, "")
 	}
 	n := &node{typ: backend.TypeRegular, mode: mode, mtime: t.now(), data: bytes.Clone(data)}

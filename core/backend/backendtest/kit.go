@@ -24,6 +24,11 @@ type Opts struct {
 	// Shell says that sandboxes made so have /bin/sh and the usual commands.
 	// Rules that run commands are skipped without.
 	Shell bool
+	// Bare, if set, is an image of nothing but one static program, /bin/bare, and no
+	// settings. Trap, if set, is one with a shell and settings that no sandbox takes
+	// over. test/engines/images says how they are made. Rules about them are skipped
+	// without.
+	Bare, Trap string
 	// Another, if set, gives a further backend on the same engine, as another
 	// process of deep has it: Shutdown of it ends its connections and nothing else.
 	// Rules about a lost connection are skipped without.
@@ -46,6 +51,8 @@ type Rule struct {
 	Shell bool
 	// Another: it needs Opts.Another.
 	Another bool
+	// Bare and Trap: it needs the image.
+	Bare, Trap bool
 	// Needs a capability, if not empty.
 	Needs backend.Capability
 
@@ -56,7 +63,7 @@ type Rule struct {
 func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
-		backendRules, capabilityRules, lifecycleRules, endRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
+		backendRules, capabilityRules, lifecycleRules, endRules, imageRules, bareRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
 		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, ignoredRules, pathRules, specialRules, putArchiveRules, getArchiveRules, hostileRules,
 	} {
 		all = append(all, part...)
@@ -107,6 +114,10 @@ func (r Rule) skip(caps []backend.Capability, opts Opts) string {
 		return "there is no second way to the backend"
 	case r.Needs != "" && !slices.Contains(caps, r.Needs):
 		return fmt.Sprintf("the backend does not declare the capability %s", r.Needs)
+	case r.Bare && opts.Bare == "":
+		return "there is no image of one program to try"
+	case r.Trap && opts.Trap == "":
+		return "there is no image with settings that are not taken over to try"
 	}
 	return ""
 }
@@ -118,7 +129,7 @@ type Status string
 const (
 	Pass Status = "pass"
 	Fail Status = "fail"
-	// Skip: it does not apply, for want of a capability or a shell.
+	// Skip: it does not apply, for want of a capability, a shell or an image.
 	Skip Status = "skip"
 )
 

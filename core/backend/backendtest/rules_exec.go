@@ -574,6 +574,43 @@ var execRules = []Rule{
 		},
 	},
 	{
+		Name:     "outcome-so-far",
+		Sentence: "Outcome of an exec that runs tells what it has written so far to each stream, and for how long it has run.",
+		Shell:    true,
+		run: func(t *T) {
+			sb := t.sandbox()
+			id := t.start(sb, &backend.ExecRequest{Shell: "printf 12345; printf 123 >&2; cat; exit 3", KeepStdin: true, Timeout: backend.Unlimited})
+			soFar := func() *backend.ExecResult {
+				o, err := sb.Outcome(t.ctx, &backend.OutcomeRequest{ID: id})
+				t.must("outcome", err)
+				return &o.Result
+			}
+			wantBytes := func(stdout, stderr int64) (last *backend.ExecResult) {
+				t.eventually(fmt.Sprintf("%d bytes of output, %d of errors", stdout, stderr), func() bool {
+					last = soFar()
+					return last.StdoutBytes == stdout && last.StderrBytes == stderr
+				})
+				if last.ID != id || last.Outcome != backend.OutcomeRunning || last.Duration <= 0 {
+					t.Errorf("%+v", last)
+				}
+				return last
+			}
+			before := wantBytes(5, 3)
+			typed := func(req *backend.WriteStdinRequest) {
+				_, err := sb.WriteStdin(t.ctx, req)
+				t.must("write stdin", err)
+			}
+			typed(&backend.WriteStdinRequest{ID: id, Content: strings.NewReader("1234567")})
+			if now := wantBytes(12, 3); now.Duration <= before.Duration {
+				t.Errorf("it has run for %v, and before for %v", now.Duration, before.Duration)
+			}
+			typed(&backend.WriteStdinRequest{ID: id, Close: true})
+			if end := t.ended(sb, id); end.ExitCode != 3 || end.StdoutBytes != 12 || end.StderrBytes != 3 || end.Duration < before.Duration {
+				t.Errorf("afterwards: %+v", end)
+			}
+		},
+	},
+	{
 		Name:     "outcome-running",
 		Sentence: "Outcome of an exec that runs says so.",
 		Shell:    true,

@@ -130,39 +130,6 @@ var endRules = []Rule{
 			t.wantOutput("write", r, "kept\n")
 		},
 	},
-	{
-		Name:     "image-missing",
-		Sentence: "An image that is not there and may not be pulled is ErrNotFound, and nothing stays.",
-		Needs:    backend.CapImages,
-		run: func(t *T) {
-			t.refuseImage(backend.ErrNotFound, "localhost/no-such-image-"+strings.ToLower(backend.NewID())+":1", backend.PullNever)
-		},
-	},
-	{
-		Name:     "image-bad-reference",
-		Sentence: "A bad image reference is ErrInvalid, and nothing stays.",
-		Needs:    backend.CapImages,
-		run: func(t *T) {
-			for _, ref := range []string{"UPPER/case", "a b", "image:", "-flag", "x@sha256:short"} {
-				t.refuseImage(backend.ErrInvalid, ref, backend.PullMissing)
-			}
-		},
-	},
-	{
-		Name:     "image-registry-unreachable",
-		Sentence: "A registry that cannot be reached is ErrUnavailable, and nothing stays.",
-		Needs:    backend.CapImages,
-		run: func(t *T) {
-			t.refuseImage(backend.ErrUnavailable, "127.0.0.1:1/none:1", backend.PullAlways)
-		},
-	},
-}
-
-func (t *T) refuseImage(kind error, ref string, pull backend.PullPolicy) {
-	id := backend.NewID()
-	_, err := t.create(id, func(s *backend.Spec) { s.Image, s.Pull = ref, pull })
-	t.wantKind("create from "+ref, err, kind)
-	t.wantNothing(id)
 }
 
 func second[T any](_ T, err error) error { return err }

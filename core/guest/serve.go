@@ -50,6 +50,9 @@ func serve(args []string, stderr io.Writer) int {
 		return fail(errors.New("serve must be process 1 of a PID namespace: it ends everything in there"))
 	}
 	term, err := harden()
+	if err == nil {
+		err = openDirs(os.Getenv("DEEP_OPEN"))
+	}
 	if err != nil {
 		return fail(err)
 	}

@@ -120,11 +120,23 @@ func EngineLimits(local bool) []EngineLimit {
 	return limits
 }
 
-// EngineEnv is the environment of the guest, over the image's.
-func EngineEnv() map[string]string { return map[string]string{"DEEP_HOME": EngineHome} }
+// EngineEnv is the environment of the guest, over the image's: where the user's home
+// is, and which of its file systems, one a line, everybody may write to.
+func EngineEnv(tmpfs []EngineTmpfs) map[string]string {
+	var open []string
+	for _, t := range tmpfs {
+		if t.Mode == engineOpen {
+			open = append(open, t.Target)
+		}
+	}
+	return map[string]string{"DEEP_HOME": EngineHome, "DEEP_OPEN": strings.Join(open, "\n")}
+}
 
 // EngineHome is the home directory of the sandbox user, a tmpfs.
 const EngineHome = "/home/deep"
+
+// engineOpen is the mode of a directory in which everybody may make files.
+const engineOpen = "1777"
 
 // EngineTmpfs is a file system in memory.
 type EngineTmpfs struct {
@@ -146,10 +158,10 @@ type EngineTmpfs struct {
 // 1/32 for all volumes of the image.
 func EngineMounts(spec backend.Spec, volumes []string) (tmpfs []EngineTmpfs, shm int64, err error) {
 	tmpfs = []EngineTmpfs{
-		{Target: "/tmp", Size: min(backend.DefaultTmpSize, spec.Memory/4), Mode: "1777", Exec: true},
+		{Target: "/tmp", Size: min(backend.DefaultTmpSize, spec.Memory/4), Mode: engineOpen, Exec: true},
 		{Target: "/run", Size: spec.Memory / 64, Mode: "0755"},
 		{Target: EngineGuestRun, Size: 1 << 20, Mode: "0700"},
-		{Target: EngineHome, Size: spec.Memory / 8, Mode: "1777", Exec: true},
+		{Target: EngineHome, Size: spec.Memory / 8, Mode: engineOpen, Exec: true},
 	}
 	taken := []string{spec.Workspace.Path}
 	for _, m := range spec.Mounts {
@@ -173,7 +185,7 @@ func EngineMounts(spec backend.Spec, volumes []string) (tmpfs []EngineTmpfs, shm
 	}
 	slices.Sort(extra)
 	for _, v := range extra {
-		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: "1777", Exec: true})
+		tmpfs = append(tmpfs, EngineTmpfs{Target: v, Size: spec.Memory / 32 / int64(len(extra)), Mode: engineOpen, Exec: true})
 	}
 	return tmpfs, spec.Memory / 64, nil
 }

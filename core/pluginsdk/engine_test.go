@@ -163,6 +163,9 @@ func TestEngineMounts(t *testing.T) {
 		if want := []string{"/tmp", "/run", EngineGuestRun, EngineHome, "/data", "/workspace/below"}; !slices.Equal(targets, want) {
 			t.Errorf("%v, want %v", targets, want)
 		}
+		if got, want := EngineEnv(tmpfs)["DEEP_OPEN"], "/tmp\n"+EngineHome+"\n/data\n/workspace/below"; got != want {
+			t.Errorf("open are %q, want %q", got, want)
+		}
 		if total > memory/2 {
 			t.Errorf("of %d MiB, %d MiB may be files in memory", memory>>20, total>>20)
 		}

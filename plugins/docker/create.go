@@ -210,7 +210,7 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		Image:       img.id,
 		User:        pluginsdk.EngineUser,
 		Entrypoint:  pluginsdk.EngineServe(),
-		Env:         environ(pluginsdk.EngineEnv()),
+		Env:         environ(pluginsdk.EngineEnv(tmpfs)),
 		WorkingDir:  "/",
 		Labels:      labels,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},

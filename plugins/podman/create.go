@@ -280,7 +280,7 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	s.User = pluginsdk.EngineUser
 	s.Entrypoint = pluginsdk.EngineServe()
 	s.Command = []string{}
-	s.Env = pluginsdk.EngineEnv()
+	s.Env = pluginsdk.EngineEnv(tmpfs)
 	s.WorkDir = "/"
 	s.Labels = maps.Clone(req.Labels)
 	s.Labels[pluginsdk.LabelImage] = sp.Image

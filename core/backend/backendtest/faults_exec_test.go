@@ -313,6 +313,13 @@ func TestCommandFaultsAreFound(t *testing.T) {
 			r.Shell = strings.Replace(r.Shell, "echo done", "echo done; kill -KILL $!", 1)
 		})},
 		{"output-below-limit", "the limit is reached too soon", execIn(func(r *backend.ExecRequest) { r.OutputLimit /= 3 })},
+		{"oom", "it is not told for certain", resultOut(func(r *backend.ExecResult) {
+			if r.Outcome == backend.OutcomeOOM {
+				r.Outcome, r.OOMPossible = backend.OutcomeSignal, true
+			}
+		})},
+		{"outcome-so-far", "bytes are counted at the end", soFar(func(r *backend.ExecResult) { r.StdoutBytes, r.StderrBytes = 0, 0 })},
+		{"outcome-so-far", "time is told at the end", soFar(func(r *backend.ExecResult) { r.Duration = 0 })},
 		{"oom", "the kernel's kill is a signal like any", resultOut(func(r *backend.ExecResult) {
 			if r.Outcome == backend.OutcomeOOM {
 				r.Outcome = backend.OutcomeSignal
@@ -358,4 +365,15 @@ func TestTerminalFaultsAreFound(t *testing.T) {
 		{"tty-background-child", "it is a pair of pipes", noTerminal()},
 		{"tty-timeout", "one process gets away", escaping()},
 	})
+}
+
+// soFar changes what is told of a command that runs.
+func soFar(change func(*backend.ExecResult)) brokenBackend {
+	return brokenBackend{sandbox: brokenSandbox{outcome: func(s backend.Sandbox, ctx context.Context, req *backend.OutcomeRequest) (*backend.OutcomeReply, error) {
+		r, err := s.Outcome(ctx, req)
+		if err == nil && r.Result.Outcome == backend.OutcomeRunning {
+			change(&r.Result)
+		}
+		return r, err
+	}}}
 }

@@ -596,9 +596,13 @@ func areFound(t *testing.T, faults []planted) {
 	for _, f := range faults {
 		t.Run(f.rule+": "+f.fault, func(t *testing.T) {
 			t.Parallel()
-			fake := backendtest.NewFake()
+			fake, opts := backendtest.NewFake(), backendtest.Opts{Shell: true}
+			if strings.HasPrefix(f.rule, "image-") {
+				fake, opts = fakeOfImages()
+			}
+			opts.Only, opts.Timeout = []string{f.rule}, 20*time.Second
 			f.b.Backend = fake
-			err := backendtest.Test(t.Context(), &f.b, backendtest.Opts{Shell: true, Only: []string{f.rule}, Timeout: 20 * time.Second})
+			err := backendtest.Test(t.Context(), &f.b, opts)
 			var finding *backendtest.Finding
 			if !errors.As(err, &finding) || finding.Rule.Name != f.rule {
 				t.Errorf("not found; the rule says %v", err)

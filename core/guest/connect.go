@@ -16,6 +16,10 @@ import (
 // moment ago.
 const connectPatience = 5 * time.Second
 
+// carryBuffer is how much is carried at once, in bytes. With 64 KiB connect takes
+// a third more of a processor for the same.
+const carryBuffer = 256 << 10
+
 // connect carries bytes between stdin and stdout and the guest's socket until
 // either side ends.
 func connect(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -45,6 +49,11 @@ func connect(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// It has to outlive the reads below, which know its number only.
 	defer socketFile.Close()
 	ended := make(chan struct{}, 2)
+	for _, pipe := range []*os.File{in, out} {
+		// The fewer turns the engine and this take, the fewer switches; not every
+		// pipe may be as large.
+		_, _ = unix.FcntlInt(pipe.Fd(), unix.F_SETPIPE_SZ, 1<<20)
+	}
 	for _, way := range [][2]*os.File{{socketFile, in}, {out, socketFile}} {
 		go func() {
 			// Whatever ended it, the other side learns of it by the end of the stream.
@@ -59,7 +68,7 @@ func connect(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // carry copies from one descriptor to another until either ends. Both block in
 // the kernel: by the runtime's poller each byte would wake a thread more.
 func carry(to, from int) {
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, carryBuffer)
 	for {
 		n, err := unix.Read(from, buf)
 		if err == unix.EINTR {

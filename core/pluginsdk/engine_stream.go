@@ -1,6 +1,7 @@
 package pluginsdk
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -18,6 +19,9 @@ const (
 	// streamFault is an error of Podman's own.
 	streamFault = 3
 
+	// engineBuffer is how much is read from an engine at once.
+	engineBuffer = 128 << 10
+
 	// maxStderr is how much of a line of stderr is kept.
 	maxStderr = 4 << 10
 )
@@ -29,8 +33,10 @@ const (
 // (big endian).
 type EngineStream struct {
 	conn net.Conn
-	// r reads from conn, and first what was read ahead of it.
-	r io.Reader
+	// r reads from conn, and first what was read ahead of it. Engines send frames
+	// of at most 32 KiB: with room for several, a large file costs a quarter of the
+	// reads.
+	r *bufio.Reader
 	// log gets what the program says on stderr, line by line.
 	log func(line string)
 
@@ -47,7 +53,7 @@ var _ io.ReadWriteCloser = (*EngineStream)(nil)
 // NewEngineStream returns the stream over conn, of which r holds what was read
 // ahead.
 func NewEngineStream(conn net.Conn, r io.Reader, log func(line string)) *EngineStream {
-	return &EngineStream{conn: conn, r: r, log: log}
+	return &EngineStream{conn: conn, r: bufio.NewReaderSize(r, engineBuffer), log: log}
 }
 
 // Read implements io.Reader. It is to be called by one goroutine at a time.

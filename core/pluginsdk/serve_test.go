@@ -48,7 +48,7 @@ func TestDescribeByHand(t *testing.T) {
 		t.Fatalf("%v in %s", err, stdout)
 	}
 	if d.Name != "engine" || d.Protocol != 1 || len(d.Schema) != 3 || !d.Schema[0].Required || !d.Schema[1].Sensitive ||
-		d.Schema[2].Default != "3" || strings.Join(d.Capabilities, " ") != "bind keep-workspace" {
+		d.Schema[2].Default != "3" || strings.Join(d.Capabilities, " ") != "bind dial keep-workspace processes tty" {
 		t.Errorf("described as %s", stdout)
 	}
 }

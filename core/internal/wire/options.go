@@ -22,9 +22,14 @@ const (
 
 	// streamWindow and connWindow are fixed: gRPC's own estimate lets them grow
 	// to 16 MiB each, and then one stream that nobody reads keeps that much in
-	// every process on its way.
-	streamWindow = 256 << 10
+	// every process on its way. With 256 KiB a stream, a file of 256 MiB takes 1.5
+	// (docker) to 1.8 (local) times as long, since each hop waits for the next.
+	streamWindow = 1 << 20
 	connWindow   = 4 << 20
+
+	// transportBuffer is what a connection reads and writes at once; gRPC's own is
+	// 32 KiB. The one for writing is there while there is something to write.
+	transportBuffer = 128 << 10
 
 	// maxHeaderList bounds headers and trailers, a status with its ErrorDetail
 	// among them. gRPC's default is 16 MiB.
@@ -50,6 +55,9 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
+		grpc.WriteBufferSize(transportBuffer),
+		grpc.ReadBufferSize(transportBuffer),
+		grpc.SharedWriteBuffer(true),
 		// The default refuses a peer that pings more often than every five
 		// minutes; liveness here is decided by pings every few seconds.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -70,6 +78,9 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithMaxHeaderListSize(maxHeaderList),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
+		grpc.WithWriteBufferSize(transportBuffer),
+		grpc.WithReadBufferSize(transportBuffer),
+		grpc.WithSharedWriteBuffer(true),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 		grpc.WithNoProxy(),

@@ -307,12 +307,13 @@ func (r *replacement) place() error {
 // processes, one succeeds.
 func (r *replacement) placeFirst() error {
 	err := unix.Renameat2(r.target.dir, r.tmp, r.target.dir, r.target.name, unix.RENAME_NOREPLACE)
-	if err == unix.EINVAL || err == unix.ENOSYS {
+	switch err {
+	case nil:
+		r.tmp = ""
+	case unix.EINVAL, unix.ENOSYS:
 		// A file system that does not know the flag. A second name says the same,
 		// and the first is removed when the rest is.
 		err = unix.Linkat(r.target.dir, r.tmp, r.target.dir, r.target.name, 0)
-	} else if err == nil {
-		r.tmp = ""
 	}
 	if err == unix.EEXIST {
 		return errPresent()

@@ -20,12 +20,10 @@ func (s *fakeSandbox) PutArchive(ctx context.Context, req *backend.PutArchiveReq
 		return nil, err
 	}
 	if err := s.Mkdir(ctx, &backend.MkdirRequest{Path: cmp.Or(req.Path, s.files.workspace)}); err != nil {
-		err := *err.(*backend.Error) // all of the fake are
-		err.Op, err.Path = op, req.Path
-		if err.Kind == backend.ErrExists {
-			err.Kind = backend.ErrNotDirectory
+		if errors.Is(err, backend.ErrExists) {
+			return nil, fault(backend.ErrNotDirectory, op, req.Path, "")
 		}
-		return nil, &err
+		return nil, fault(backend.KindOf(err), op, req.Path, "")
 	}
 	s.files.mu.Lock()
 	at, err := s.files.directory(op, req.Path)
@@ -48,7 +46,7 @@ func (s *fakeSandbox) PutArchive(ctx context.Context, req *backend.PutArchiveReq
 		switch {
 		case content.err != nil:
 			return nil, content.err
-		case err == io.EOF && content.whole():
+		case errors.Is(err, io.EOF) && content.whole():
 			return reply, nil
 		case err != nil:
 			return nil, fault(backend.ErrInvalid, op, req.Path, "not a whole tar stream: %v", err)

@@ -145,7 +145,9 @@ func (x *execution) connect(dir string, req *backend.ExecRequest) {
 	case req.Stdin != nil || req.KeepStdin:
 		x.stdin = in
 	case x.term != nil:
-		x.term.typed([]byte{endOfInput}, nil)
+		if _, err := x.term.typed([]byte{endOfInput}, nil); err != nil {
+			in.finish(err)
+		}
 	default:
 		in.finish(io.EOF)
 	}

@@ -83,7 +83,7 @@ func (t *T) entries(stream string) []entry {
 	r := tar.NewReader(strings.NewReader(stream))
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return entries
 		}
 		t.must("read an archive", err)

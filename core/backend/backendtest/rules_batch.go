@@ -65,7 +65,7 @@ var batchRules = []Rule{
 				if errors.As(err, &e) && !strings.Contains(e.Message, c.which) {
 					t.Errorf("%s: the error does not say that it was number %s: %v", what, c.which, err)
 				}
-				if c.kind == backend.ErrConflict && e != nil && e.Count != 2 {
+				if errors.Is(c.kind, backend.ErrConflict) && e != nil && e.Count != 2 {
 					t.Errorf("%s: count %d", what, e.Count)
 				}
 				t.wantContent("f", content)

@@ -349,7 +349,8 @@ var killRules = []Rule{
 			t.must("exec", err)
 			likely := res.Outcome == backend.OutcomeSignal && res.OOMPossible && !t.countsOOM(sb)
 			killed := res.Signal == 9 && res.ExitCode == 137 && (res.Outcome == backend.OutcomeOOM || likely)
-			if !killed && !(degraded(sb, "memory") && res.Outcome == backend.OutcomeExit) {
+			without := degraded(sb, "memory") && res.Outcome == backend.OutcomeExit
+			if !killed && !without {
 				t.Errorf("%+v", res)
 			}
 			t.wantExit("the next command", t.execIn(t.ctx, sb, &backend.ExecRequest{Argv: []string{"true"}}), 0)

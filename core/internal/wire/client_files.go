@@ -154,10 +154,11 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 	case !committed:
 		return nil, c.faulty(op, "the file was written before its content had ended")
 	}
+	before := req.Append && r.GetSize() > sent // what it was appended to
 	switch {
-	case r.GetSize() != sent && !(req.Append && r.GetSize() > sent):
+	case r.GetSize() != sent && !before:
 		return nil, c.faulty(op, "%d bytes written of %d", r.GetSize(), sent)
-	case badSHA256(r.GetSha256()) && !(req.Append && r.GetSha256() == ""):
+	case badSHA256(r.GetSha256()) && (!req.Append || r.GetSha256() != ""):
 		return nil, c.faulty(op, "a sum of %q", cut(r.GetSha256()))
 	}
 	return &backend.WriteFileReply{Size: r.GetSize(), SHA256: r.GetSha256(), Created: r.GetCreated()}, nil

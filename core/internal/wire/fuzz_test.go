@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"reflect"
 	"slices"
@@ -208,7 +209,7 @@ func FuzzPieces(f *testing.F) {
 		if (err != nil) != bad || !bad && len(got) != len(data)-len(rest) {
 			t.Errorf("%d bytes of %d, %v; a bad message %v", len(got), len(data)-len(rest), err, bad)
 		}
-		if err != nil && (backend.KindOf(err) != backend.ErrUnavailable || context.Cause(t.Context()) != nil) {
+		if err != nil && (!errors.Is(err, backend.ErrUnavailable) || context.Cause(t.Context()) != nil) {
 			t.Errorf("%v", err)
 		}
 	})

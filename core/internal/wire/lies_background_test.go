@@ -325,7 +325,7 @@ func TestDialClose(t *testing.T) {
 	if got, err := io.ReadAll(inside); err != nil || !bytes.Equal(got, last) {
 		t.Fatalf("inside read %d bytes, %v", len(got), err)
 	}
-	if _, err := caller.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := caller.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("a read after the close: %v", err)
 	}
 }

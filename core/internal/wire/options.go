@@ -57,7 +57,6 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.WriteBufferSize(transportBuffer),
 		grpc.ReadBufferSize(transportBuffer),
-		grpc.SharedWriteBuffer(true),
 		// The default refuses a peer that pings more often than every five
 		// minutes; liveness here is decided by pings every few seconds.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
@@ -80,7 +79,6 @@ func DialOptions() []grpc.DialOption {
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithWriteBufferSize(transportBuffer),
 		grpc.WithReadBufferSize(transportBuffer),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 		grpc.WithNoProxy(),

@@ -43,7 +43,10 @@ type Backend interface {
 	List(ctx context.Context, req *ListRequest) (*ListSandboxesReply, error)
 
 	// Stop ends everything that runs in the sandbox and keeps its workspace. A
-	// stopped sandbox is ErrGone to Open. Stopping a stopped one is no error.
+	// stopped sandbox is ErrGone to Open, and its id stays in use until it is
+	// destroyed. Only a workspace that has a name (Workspace.Name) or is bound
+	// (Workspace.Source) is reachable again, by another sandbox on it. Stopping a
+	// stopped one is no error.
 	Stop(ctx context.Context, req *StopRequest) error
 
 	// Destroy removes the sandbox and all that Create made for it; the

@@ -51,6 +51,10 @@
 // [context.DeadlineExceeded], whichever process it was raised in. It is an
 // [*Error], which also tells backend, operation, path and what to do next.
 //
+// Two kinds of error are not of a Backend or Sandbox, and are no *Error: what a
+// reader or writer of the caller's own failed with is returned as it is, and a
+// [Conn] that was closed answers [net.ErrClosed].
+//
 // # Concurrency
 //
 // All methods of all types here are safe for concurrent use. Cancelling a

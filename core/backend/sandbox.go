@@ -53,8 +53,8 @@ type Sandbox interface {
 
 	// WriteStdin gives input to an exec that Start started with KeepStdin. It
 	// waits while the command does not read. ErrConflict if the input is closed,
-	// or the command has ended; the reply, if not nil, says what was taken
-	// before. ErrNotFound as for Outcome.
+	// or the command has ended. After an error it is not known exactly how much
+	// was taken before. ErrNotFound as for Outcome.
 	WriteStdin(ctx context.Context, req *WriteStdinRequest) (*WriteStdinReply, error)
 
 	// Signal sends a signal to an exec that runs. ErrConflict if it has ended,

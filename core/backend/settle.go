@@ -30,7 +30,7 @@ const (
 func (s Spec) Settle(caps []Capability) (Spec, error) {
 	s.fillIn()
 	for _, check := range []func([]Capability) error{
-		s.checkImage, s.checkWorkspace, s.checkMounts, s.checkEnv, s.checkNetwork, s.checkLimits, s.checkTimes,
+		s.checkImage, s.checkWorkspace, s.checkMounts, s.checkEnv, s.checkNetwork, s.checkLimits, s.checkTimes, s.checkDegraded,
 	} {
 		if err := check(caps); err != nil {
 			return Spec{}, err
@@ -198,6 +198,16 @@ func (s *Spec) checkTimes([]Capability) error {
 	}
 	if s.Lease < minLease {
 		return invalid("lease", s.Lease.String()+" is too short", "at least 1s; 60s is the default")
+	}
+	return nil
+}
+
+func (s *Spec) checkDegraded([]Capability) error {
+	for _, name := range s.AcceptDegraded {
+		if !ValidLayer(name) {
+			return invalid("accept_degraded", Printable(name)+" is no layer of isolation",
+				"the layers are "+strings.Join(LayerNames, ", ")+"; one that only a backend has begins with "+OwnLayer)
+		}
 	}
 	return nil
 }

@@ -65,6 +65,8 @@ func TestSettleRefuses(t *testing.T) {
 		{"negative lease", Spec{Lease: -1}, allCaps, ErrInvalid, "lease"},
 		{"negative idle timeout", Spec{IdleTimeout: -1}, allCaps, ErrInvalid, "idle_timeout"},
 		{"negative lifetime", Spec{MaxLifetime: -1}, allCaps, ErrInvalid, "max_lifetime"},
+		{"layer of nobody", Spec{AcceptDegraded: []string{NameSeccomp, "bogus"}}, allCaps, ErrInvalid, "accept_degraded"},
+		{"layer of one's own without a name", Spec{AcceptDegraded: []string{OwnLayer}}, allCaps, ErrInvalid, "accept_degraded"},
 		{"env key with =", Spec{Env: map[string]string{"A=B": "c"}}, allCaps, ErrInvalid, "env"},
 		{"empty env key", Spec{Env: map[string]string{"": "c"}}, allCaps, ErrInvalid, "env"},
 		{"env key with NUL", Spec{Env: map[string]string{"A\x00": "c"}}, allCaps, ErrInvalid, "env"},

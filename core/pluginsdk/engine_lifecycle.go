@@ -282,7 +282,7 @@ func (l *EngineLifecycle) Undo(ctx context.Context, req *ProvisionRequest, newWo
 // EngineExists is the error of a Provision whose container's name is taken.
 func EngineExists(id string) error {
 	return &backend.Error{Kind: backend.ErrExists, Path: id,
-		Message: "a sandbox with this id, or a container named " + EngineContainer(id) + ", exists", Hint: "open it, or use another id"}
+		Message: "a sandbox with this id, or a container named " + EngineContainer(id) + ", exists", Hint: "open it if it runs, destroy it if it is stopped, or use another id"}
 }
 
 // ownWorkspace refuses a volume that has the name of a kept workspace and is

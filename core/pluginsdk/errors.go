@@ -65,7 +65,7 @@ func kindOf(err error) error {
 // engine, guest or SDK, says it in these words.
 func Gone(id string) *backend.Error {
 	return &backend.Error{Kind: backend.ErrGone, Path: id, Message: "the sandbox is gone: it ended, or somebody removed it",
-		Hint: "make another one; what was in a directory of this host, or in a workspace kept by name, is still there"}
+		Hint: "make another one with another id, or destroy what is left of it first; what was in a directory of this host, or in a workspace kept by name, is still there"}
 }
 
 // toldGone returns err, or Gone in place of an ErrGone that says no more than

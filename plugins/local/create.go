@@ -176,7 +176,7 @@ func (m *making) place(ctx context.Context) error {
 			return err
 		}
 		if info != nil {
-			return &backend.Error{Kind: backend.ErrExists, Path: m.req.ID, Message: "a sandbox has this id", Hint: "open it, or use another id"}
+			return &backend.Error{Kind: backend.ErrExists, Path: m.req.ID, Message: "a sandbox has this id", Hint: "open it if it runs, destroy it if it is stopped, or use another id"}
 		}
 		// One that has ended is being removed.
 		select {

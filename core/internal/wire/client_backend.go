@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -37,7 +38,9 @@ func (p peer) checkRequest(op, path string, msg proto.Message, texts ...string) 
 		return p.refuse(backend.ErrInvalid, op, s, "must be valid UTF-8")
 	}
 	if n := proto.Size(msg); n > MaxMessage {
-		return p.refuse(backend.ErrTooLarge, op, path, "the request is %d bytes, at most %d can be sent", n, MaxMessage)
+		return &backend.Error{Kind: backend.ErrTooLarge, Backend: string(p), Op: op, Path: path,
+			Message: fmt.Sprintf("the request is %d bytes, at most %d can be sent", n, MaxMessage),
+			Hint:    "send less at once; what is large goes into a file with WriteFile, or to a command as its input"}
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func (c *sandboxClient) Start(ctx context.Context, req *backend.ExecRequest) (*b
 	const op = "start"
 	id := orElse(req.ID, backend.NewID())
 	if req.Stdin != nil || req.Stdout != nil || req.Stderr != nil {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: id, Message: "a command in the background has no stream of its caller's",
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Backend: string(c.peer), Op: op, Path: id, Message: "a command in the background has no stream of its caller's",
 			Hint: "use KeepStdin and WriteStdin for its input, and ReadOutput"}
 	}
 	msg := &backendv1.StartRequest{Start: execToWire(req, id)}

@@ -24,7 +24,7 @@ func (c *sandboxClient) Dial(ctx context.Context, req *backend.DialRequest) (bac
 	const op = "dial"
 	port := strconv.Itoa(req.Port)
 	if req.Port < 1 || req.Port > 65535 {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: port, Message: "no port", Hint: "name one from 1 to 65535"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Backend: string(c.peer), Op: op, Path: port, Message: "no port", Hint: "name one from 1 to 65535"}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := c.rpc.Dial(c.with(ctx))
@@ -87,7 +87,7 @@ func (d *dialled) receive() {
 	msg, err := d.stream.Recv()
 	switch {
 	case isEnd(err):
-		d.err = &backend.Error{Kind: backend.ErrUnavailable, Op: op, Path: d.port, Message: "the connection broke"}
+		d.err = &backend.Error{Kind: backend.ErrUnavailable, Backend: string(d.peer), Op: op, Path: d.port, Message: "the connection broke"}
 	case err != nil && d.isClosed():
 		d.err = net.ErrClosed
 	case err != nil:
@@ -130,7 +130,7 @@ func (d *dialled) send(msg *backendv1.DialRequest) error {
 	case d.ctx.Err() != nil:
 		return d.peer.fail(d.ctx, "dial", d.port, err)
 	default: // the reason is for Read to tell
-		return &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: d.port, Message: "the connection was closed at the other end"}
+		return &backend.Error{Kind: backend.ErrUnavailable, Backend: string(d.peer), Op: "dial", Path: d.port, Message: "the connection was closed at the other end"}
 	}
 }
 

@@ -31,6 +31,10 @@ var cancelFrame = &backendv1.ExecRequest{Message: &backendv1.ExecRequest_Cancel{
 func (c *sandboxClient) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
 	const op = "exec"
 	id := orElse(req.ID, backend.NewID())
+	if req.KeepStdin {
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Backend: string(c.peer), Op: op, Path: id, Message: "KeepStdin is for Start",
+			Hint: "give the input as Stdin, or start the command in the background"}
+	}
 	start := execToWire(req, id)
 	msg := &backendv1.ExecRequest{Message: &backendv1.ExecRequest_Start{Start: start}}
 	if err := c.checkRequest(op, id, msg, id); err != nil {

@@ -227,6 +227,18 @@ func TestRequestsThatCannotBeSent(t *testing.T) {
 			_, err := c.Exec(t.Context(), &backend.ExecRequest{Shell: string(big)})
 			return err
 		}},
+		"input to be kept open, in the foreground": {backend.ErrInvalid, func() error {
+			_, err := c.Exec(t.Context(), &backend.ExecRequest{Shell: "true", KeepStdin: true})
+			return err
+		}},
+		"a background command's own input": {backend.ErrInvalid, func() error {
+			_, err := c.Start(t.Context(), &backend.ExecRequest{Shell: "true", Stdin: strings.NewReader("")})
+			return err
+		}},
+		"no port": {backend.ErrInvalid, func() error {
+			_, err := c.Dial(t.Context(), &backend.DialRequest{Port: 65536})
+			return err
+		}},
 		"an exec id": {backend.ErrInvalid, func() error {
 			_, err := c.Exec(t.Context(), &backend.ExecRequest{ID: "\xff", Shell: "true"})
 			return err
@@ -247,8 +259,16 @@ func TestRequestsThatCannotBeSent(t *testing.T) {
 			return err
 		}},
 	} {
-		if err := call.call(); !errors.Is(err, call.kind) || strings.Contains(err.Error(), "faulty") {
+		err := call.call()
+		if !errors.Is(err, call.kind) || strings.Contains(err.Error(), "faulty") {
 			t.Errorf("%s: %v", what, err)
+		}
+		var e *backend.Error
+		if !errors.As(err, &e) || e.Backend != "test" {
+			t.Errorf("%s: %v does not name its backend", what, err)
+		}
+		if errors.Is(err, backend.ErrTooLarge) && e.Hint == "" {
+			t.Errorf("%s: %v has no hint", what, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package guest
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -94,9 +93,8 @@ func (s *searcher) files(b *grepFiles) {
 		}
 		err := s.open(b, rel)
 		switch {
-		case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO):
-			// Searched; or it has vanished, or is another kind of file by now.
-		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EIO):
+		case err == nil, hasVanished(err):
+		case isUnreadable(err):
 			b.unreadable = append(b.unreadable, rel)
 		default:
 			b.err = err

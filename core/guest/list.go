@@ -143,7 +143,8 @@ func entryInfo(dir int, name string) (backend.FileInfo, error) {
 	info := fileInfo(name, &st)
 	if info.Type == backend.TypeSymlink {
 		var err error
-		if info.Target, err = readlinkat(dir, name); err != nil {
+		// Of some links, as /proc/1/exe, only their owner may know the target.
+		if info.Target, err = readlinkat(dir, name); err != nil && !isUnreadable(err) {
 			return backend.FileInfo{}, err
 		}
 	}

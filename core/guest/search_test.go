@@ -487,6 +487,14 @@ func caseGrepMany(f *fixture) {
 }
 
 func caseGrepSpecial(f *fixture) {
+	// Files of /proc/1 fail in many ways when they are read.
+	r, err := f.Grep(f.t.Context(), &backend.GrepRequest{Pattern: "needle", Path: "/proc/1", Exclude: []string{"task", "net"}})
+	check(f.t, err)
+	if len(r.Unreadable) == 0 {
+		f.t.Error("all of /proc/1 is said to be read")
+	}
+	_, err = f.List(f.t.Context(), &backend.ListDirRequest{Path: "/proc/1"})
+	check(f.t, err)
 	// Nothing in a tree blocks a search.
 	check(f.t, unix.Mkfifo(f.path("fifo"), 0o644))
 	check(f.t, os.Symlink("/dev/zero", f.path("zero")))

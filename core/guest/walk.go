@@ -58,13 +58,27 @@ func (t *tree) open(rel string, follow bool) (int, error) {
 // cannot be read, which is noted.
 func (t *tree) passOver(rel string, err error) error {
 	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO):
+	case hasVanished(err):
 		return nil
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EIO), errors.Is(err, unix.ENAMETOOLONG):
+	case isUnreadable(err):
 		t.cannotRead(rel)
 		return nil
 	}
 	return err
+}
+
+// hasVanished reports whether err, of one file of many, says that it is no longer
+// there, or is another kind of file by now.
+func hasVanished(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+}
+
+// isUnreadable reports whether err, of one file of many, is about that file: /proc,
+// /sys and FUSE have files that answer with any errno there is. What the guest
+// itself lacks would hold for the next file, too.
+func isUnreadable(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno) && errno != unix.EMFILE && errno != unix.ENFILE && errno != unix.EBADF
 }
 
 func (t *tree) cannotRead(rel string) {

@@ -20,14 +20,14 @@ type condition struct {
 
 // check refuses a condition that means nothing.
 func (c condition) check() error {
-	invalid := func(message string) error {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: message}
+	invalid := func(message, hint string) error {
+		return &backend.Error{Kind: backend.ErrInvalid, Message: message, Hint: hint}
 	}
 	switch {
 	case c.absent && c.sha256 != "":
-		return invalid("two conditions that exclude each other: absent, and with a sum")
+		return invalid("two conditions that exclude each other: absent, and with a sum", "give one of them")
 	case c.sha256 != "" && (len(c.sha256) != 2*sha256.Size || strings.Trim(c.sha256, "0123456789abcdef") != ""):
-		return invalid("the sum is no SHA-256 in lower-case hex")
+		return invalid("the sum is no SHA-256 in lower-case hex", "give the sum a read, a stat or the last write told")
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ func (s *Sandbox) edit(ctx context.Context, req *backend.EditRequest) (*backend.
 	if err := b.check(); err != nil {
 		return nil, err
 	}
+	if err := (condition{sha256: req.IfSHA256}).check(); err != nil {
+		return nil, err
+	}
 	// Find the file, wait for its turn, find it again: a waiting edit holds no
 	// thread, and sees what the one before it left.
 	var key fileKey

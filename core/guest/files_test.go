@@ -512,8 +512,10 @@ func caseEdit(f *fixture) {
 			f.t.Fatal("the file was changed")
 		}
 	}
+	_, err := f.Edit(ctx, &backend.EditRequest{Path: "file", Old: []byte("y"), New: []byte("z"), IfSHA256: "q"})
+	wantKind(f.t, err, backend.ErrInvalid)
 	check(f.t, os.Truncate(f.path("file"), backend.MaxEditSize+1))
-	_, err := f.Edit(ctx, &backend.EditRequest{Path: "file", Old: []byte("x"), New: []byte("y")})
+	_, err = f.Edit(ctx, &backend.EditRequest{Path: "file", Old: []byte("x"), New: []byte("y")})
 	wantKind(f.t, err, backend.ErrTooLarge)
 	// Through a link the target is edited.
 	f.put("target", "before")

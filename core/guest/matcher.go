@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"strconv"
 	"strings"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -69,14 +70,87 @@ func newMatcher(req *backend.GrepRequest) (*matcher, error) {
 func badExpression(pattern string, err error) error {
 	e := &backend.Error{Kind: backend.ErrInvalid, Message: err.Error(), Hint: "to search for plain text, ask for a literal search"}
 	var se *syntax.Error
-	if errors.As(err, &se) {
-		at := 0
-		if i := strings.LastIndex(pattern, se.Expr); i > 0 && se.Expr != "" {
-			at = i
-		}
-		e.Message = fmt.Sprintf("the pattern fails at byte %d, %q: %s", at, se.Expr, se.Code)
+	if !errors.As(err, &se) {
+		return e
+	}
+	at := -1
+	switch {
+	case se.Code == syntax.ErrMissingParen || se.Code == syntax.ErrUnexpectedParen:
+		// The parser gives the whole pattern.
+		at = unmatchedParen(pattern)
+	case se.Expr != "" && strings.Count(pattern, se.Expr) == 1:
+		at = strings.Index(pattern, se.Expr)
+	}
+	if at < 0 {
+		e.Message = fmt.Sprintf("the pattern fails, at %s: %s", excerpt(se.Expr), se.Code)
+	} else {
+		e.Message = fmt.Sprintf("the pattern fails at byte %d, %s: %s", at, excerpt(pattern[at:]), se.Code)
 	}
 	return e
+}
+
+// excerpt quotes the beginning of a part of a pattern.
+func excerpt(part string) string {
+	const most = 40
+	if len(part) > most {
+		return strconv.Quote(part[:most]) + "…"
+	}
+	return strconv.Quote(part)
+}
+
+// unmatchedParen returns where in a pattern the first ')' is that closes nothing,
+// or else the last '(' that is not closed; -1 if there is neither.
+func unmatchedParen(pattern string) int {
+	var open []int
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '\\':
+			i++
+			if i < len(pattern) && pattern[i] == 'Q' {
+				end := strings.Index(pattern[i:], `\E`)
+				if end < 0 {
+					i = len(pattern)
+				} else {
+					i += end + 1
+				}
+			}
+		case '[':
+			i = classEnd(pattern, i)
+		case '(':
+			open = append(open, i)
+		case ')':
+			if len(open) == 0 {
+				return i
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	if len(open) == 0 {
+		return -1
+	}
+	return open[len(open)-1]
+}
+
+// classEnd returns where the class that begins at pattern[i] ends.
+func classEnd(pattern string, i int) int {
+	i++
+	if strings.HasPrefix(pattern[i:], "^") {
+		i++
+	}
+	// A ']' that comes first is one of the characters.
+	for first := i; i < len(pattern); i++ {
+		switch {
+		case pattern[i] == '\\':
+			i++
+		case strings.HasPrefix(pattern[i:], "[:"):
+			if end := strings.Index(pattern[i:], ":]"); end > 0 {
+				i += end + 1
+			}
+		case pattern[i] == ']' && i > first:
+			return i
+		}
+	}
+	return i
 }
 
 // required returns bytes that each match holds, nil if none are known.

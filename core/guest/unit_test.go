@@ -3,6 +3,7 @@ package guest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -194,6 +195,46 @@ func TestFailed(t *testing.T) {
 	}
 	if failed("op", "path", nil) != nil {
 		t.Error("no error became one")
+	}
+}
+
+func TestUnreadableIsPassedOver(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.EIO, unix.EPERM, unix.EACCES, unix.ESRCH, unix.ENXIO, unix.EAGAIN, unix.EOPNOTSUPP} {
+		tree := &tree{}
+		if err := tree.passOver("file", errno); err != nil || !slices.Equal(tree.unreadable, []string{"file"}) {
+			t.Errorf("%v: %v, unreadable %q", errno, err, tree.unreadable)
+		}
+	}
+	for _, err := range []error{unix.EMFILE, context.Canceled} {
+		if tree := (&tree{}); !errors.Is(tree.passOver("file", err), err) || len(tree.unreadable) > 0 {
+			t.Errorf("%v was passed over", err)
+		}
+	}
+}
+
+func TestBadExpression(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"ab(cd":          "byte 2,",
+		"a(b)(c":         "byte 4,",
+		"(a(b)":          "byte 0,",
+		"ab)cd":          "byte 2,",
+		"(a))":           "byte 3,",
+		`\(ab)`:          "byte 4,",
+		`\Q(\E)`:         "byte 5,",
+		`[)(](`:          "byte 4,",
+		`[^])](`:         "byte 5,",
+		`[[:alpha:](]x)`: "byte 13,",
+		"ab[c":           "byte 2,",
+		"ab*[z-a]":       "byte 4,",
+		"xa{1001}":       "byte 2,",
+		"a|*":            "byte 2,",
+		"ab(?<n":         "byte 2,",
+		"a**b**c":        `, at "**"`,
+	} {
+		_, err := newMatcher(&backend.GrepRequest{Pattern: pattern})
+		if e := wantKind(t, failed("grep", ".", err), backend.ErrInvalid); !strings.Contains(e.Message, want) || e.Hint == "" {
+			t.Errorf("%q: %v, want %s", pattern, e, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -17,6 +18,33 @@ type ruleResult struct {
 	Reason     string `json:"reason"`
 	Sentence   string `json:"sentence"`
 	DurationMS int64  `json:"duration_ms"`
+}
+
+// listedRule is what `deep plugin verify --list --json` prints of a rule.
+type listedRule struct {
+	Rule     string `json:"rule"`
+	Sentence string `json:"sentence"`
+}
+
+// listRules prints the rules and what they stand for.
+func listRules(out io.Writer, rules []backendtest.Rule, asJSON bool) error {
+	list := make([]listedRule, 0, len(rules))
+	for _, r := range rules {
+		list = append(list, listedRule{r.Name, r.Sentence})
+	}
+	if asJSON {
+		return printJSON(out, list)
+	}
+	paint := palette(colourful(out))
+	var b strings.Builder
+	for _, r := range list {
+		fmt.Fprintf(&b, "%s\n", paint.bold(r.Rule))
+		for _, line := range wrap(r.Sentence, 76) {
+			fmt.Fprintf(&b, "    %s\n", line)
+		}
+	}
+	_, err := fmt.Fprint(out, b.String())
+	return err
 }
 
 // A verification shows what comes of the rules: findings as they are made, how far

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -144,6 +145,7 @@ func (b *guestBacked) labels(id string, spec backend.Spec) map[string]string {
 		LabelCreated:   time.Now().UTC().Format(time.RFC3339Nano),
 		LabelEphemeral: strconv.FormatBool(spec.Ephemeral),
 		LabelOwner:     b.env.Owner.String(),
+		labelMount:     (&url.URL{Path: spec.Workspace.Path}).EscapedPath(),
 	}
 	if spec.Workspace.Name != "" {
 		labels[LabelWorkspace] = spec.Workspace.Name

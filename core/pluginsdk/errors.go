@@ -35,7 +35,7 @@ func annotate(err error, name, op string) error {
 			message = strings.Replace(message, " — "+e.Hint, "", 1)
 		}
 		if e.Path != "" {
-			message = strings.TrimPrefix(message, backend.Printable(e.Path)+": ")
+			message = strings.TrimPrefix(message, backend.PrintablePath(e.Path)+": ")
 		}
 		return &backend.Error{Kind: kindOf(err), Backend: name, Op: op, Path: e.Path, Hint: e.Hint, Count: e.Count, Message: message}
 	}

@@ -3,6 +3,7 @@ package pluginsdk
 import (
 	"context"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -78,11 +79,16 @@ func InfoFromLabels(labels map[string]string) backend.SandboxInfo {
 	if err != nil {
 		created = time.Time{} // somebody else's, or damaged: its age is not known
 	}
+	workspace, err := url.PathUnescape(labels[labelMount])
+	if err != nil {
+		workspace = "" // likewise
+	}
 	return backend.SandboxInfo{
 		ID:        labels[LabelSandbox],
 		Created:   created,
 		Ephemeral: labels[LabelEphemeral] == "true",
 		Owner:     backend.ParseOwner(labels[LabelOwner]),
+		Workspace: workspace,
 	}
 }
 
@@ -91,6 +97,7 @@ const (
 	LabelManaged   = "deep.managed"   // "true"
 	LabelSandbox   = "deep.sandbox"   // id of the sandbox
 	LabelWorkspace = "deep.workspace" // name of a kept workspace
+	labelMount     = "deep.mount"     // path of the workspace inside, escaped as in a URL: a label is text
 	LabelCreated   = "deep.created"   // RFC 3339, UTC
 	LabelEphemeral = "deep.ephemeral" // "true" or "false"
 	LabelOwner     = "deep.owner"     // backend.Owner.String

@@ -55,10 +55,11 @@ type Error struct {
 }
 
 // Error returns one line, the hint after a dash. The path is quoted when
-// printing it plainly would be ambiguous or move the cursor.
+// printing it plainly would be ambiguous or move the cursor, and cut when it is
+// long.
 func (e *Error) Error() string {
 	var b strings.Builder
-	for _, part := range []string{e.Backend, e.Op, Printable(e.Path)} {
+	for _, part := range []string{e.Backend, e.Op, PrintablePath(e.Path)} {
 		if part != "" {
 			b.WriteString(part)
 			b.WriteString(": ")

@@ -21,3 +21,27 @@ func Printable(s string) string {
 	}
 	return s
 }
+
+// How much of a long path PrintablePath keeps of its beginning and of its end.
+const (
+	pathHead = 100
+	pathTail = 100
+)
+
+// PrintablePath is Printable for a message, where a path of 4 KiB would bury what
+// is said of it: of a long one it keeps the beginning and the end.
+func PrintablePath(path string) string {
+	if len(path) <= pathHead+pathTail {
+		return Printable(path)
+	}
+	head, tail := pathHead, len(path)-pathTail
+	for range utf8.UTFMax - 1 {
+		if !utf8.RuneStart(path[head]) {
+			head--
+		}
+		if !utf8.RuneStart(path[tail]) {
+			tail++
+		}
+	}
+	return Printable(path[:head] + "…" + path[tail:])
+}

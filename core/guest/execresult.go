@@ -68,7 +68,7 @@ func (x *execution) startFailed(program string, errno unix.Errno) *backend.ExecR
 	if errno == unix.ENOENT {
 		r.ExitCode = codeNotFound
 	}
-	r.StartError += " (" + backend.Printable(program) + ")"
+	r.StartError += " (" + backend.PrintablePath(program) + ")"
 	return r
 }
 

@@ -51,9 +51,10 @@ type task interface {
 // or could not be killed within unkillable. The grace may become shorter meanwhile.
 func stop(t task, grace func() time.Duration) bool {
 	if grace() > 0 {
+		begin := time.Now()
 		t.terminate()
 		// Asking costs a pass over /proc, so it is done less and less often.
-		for begin, wait := time.Now(), time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 			left := grace() - time.Since(begin)
 			if left <= 0 {
 				break

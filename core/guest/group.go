@@ -21,6 +21,7 @@ type groupDomain struct {
 	reaper   *reaper
 	files    *userThreads
 	sweeper  *sweeper
+	starter  *starter
 	groups   *groupIDs
 }
 
@@ -33,7 +34,12 @@ func newGroupDomain(uid, gid uint32, r *reaper, files *userThreads) (*groupDomai
 	if err != nil {
 		return nil, err
 	}
-	return &groupDomain{uid: uid, gid: gid, reaper: r, files: files, sweeper: sw,
+	st, err := newStarter()
+	if err != nil {
+		sw.close()
+		return nil, err
+	}
+	return &groupDomain{uid: uid, gid: gid, reaper: r, files: files, sweeper: sw, starter: st,
 		groups: &groupIDs{low: low, high: high, next: low, starting: map[uint32]bool{}}}, nil
 }
 
@@ -45,14 +51,17 @@ func (d *groupDomain) start(cmd *command) (task, error) {
 		return nil, err
 	}
 	defer d.groups.started(group)
-	c, err := d.reaper.start(func() (int, error) {
-		return syscall.ForkExec(cmd.program, cmd.argv, &syscall.ProcAttr{
-			Dir: cmd.dir, Env: cmd.env, Files: cmd.stdio[:],
-			Sys: &syscall.SysProcAttr{
-				Setsid: true, Setctty: cmd.terminal,
-				Credential: &syscall.Credential{Uid: d.uid, Gid: d.gid, Groups: []uint32{group}},
-			},
+	c, err := d.reaper.start(func() (pid int, err error) {
+		d.starter.do(func() {
+			pid, err = syscall.ForkExec(cmd.program, cmd.argv, &syscall.ProcAttr{
+				Dir: cmd.dir, Env: cmd.env, Files: cmd.stdio[:],
+				Sys: &syscall.SysProcAttr{
+					Setsid: true, Setctty: cmd.terminal,
+					Credential: &syscall.Credential{Uid: d.uid, Gid: d.gid, Groups: []uint32{group}},
+				},
+			})
 		})
+		return pid, err
 	})
 	if err != nil {
 		return nil, err
@@ -88,7 +97,10 @@ func (d *groupDomain) endAll(grace time.Duration) {
 	d.sweeper.kill(allGroups, unkillable)
 }
 
-func (d *groupDomain) close() { d.sweeper.close() }
+func (d *groupDomain) close() {
+	d.starter.close()
+	d.sweeper.close()
+}
 
 // groupTask is a command of a groupDomain.
 type groupTask struct {

@@ -49,6 +49,8 @@ type found struct {
 	alive int
 	// asleep of these cannot be killed now: they sleep uninterruptibly.
 	asleep int
+	// stopped of these were stopped, and start nothing.
+	stopped int
 	// partial: /proc could not be read to its end; there may be more.
 	partial bool
 }
@@ -83,9 +85,25 @@ func (s *sweeper) sweep(group uint32, sig unix.Signal) found {
 	}
 }
 
+// freezeTime bounds how long a kill waits for all to stop first.
+const freezeTime = 2 * time.Second
+
+// freeze stops group until nothing of it runs. Each process that dies leaves room
+// for one that others fork: those of a fork loop that are only killed are made
+// anew as fast. Those that are stopped fill the room, and fork no more.
+func (s *sweeper) freeze(group uint32) {
+	for begin := time.Now(); time.Since(begin) < freezeTime; {
+		f := s.sweep(group, unix.SIGSTOP)
+		if !f.partial && f.alive == f.stopped+f.asleep {
+			return
+		}
+	}
+}
+
 // kill kills group until nothing is left, and reports whether it came to that.
 // What sleeps uninterruptibly when limit is over is left to the background.
 func (s *sweeper) kill(group uint32, limit time.Duration) bool {
+	s.freeze(group)
 	begin := time.Now()
 	for empty, pass := 0, 0; ; pass++ {
 		f := s.sweep(group, unix.SIGKILL)
@@ -156,10 +174,13 @@ func (s *sweeper) visit(batch []*sweepRequest, pid int, status []byte) {
 			continue
 		}
 		r.found.alive++
-		if state == 'D' {
+		switch state {
+		case 'D':
 			r.found.asleep++
+		case 'T', 't', 'Z': // the first thread of one whose others live tells nothing
+			r.found.stopped++
 		}
-		if r.sig != 0 {
+		if r.sig != 0 && (r.sig != unix.SIGSTOP || state != 'T') {
 			s.signal(pid, group, r.sig)
 		}
 	}

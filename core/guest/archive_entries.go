@@ -155,7 +155,7 @@ func times(t time.Time) []unix.Timespec {
 // symlink unpacks a symbolic link, whatever it says.
 func (u *unpacking) symlink(h *tar.Header, name string) error {
 	if h.Linkname == "" || len(h.Linkname) > maxPath || strings.IndexByte(h.Linkname, 0) >= 0 {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: "what it links to is empty, too long, or holds a NUL"}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: "what it links to is empty, too long, or holds a NUL", Hint: "pack it without the link, or as the file it leads to"}
 	}
 	return u.link(name, func(dir int, tmp string) error {
 		if err := unix.Symlinkat(h.Linkname, dir, tmp); err != nil {
@@ -167,7 +167,8 @@ func (u *unpacking) symlink(h *tar.Header, name string) error {
 
 // hardLink gives a file of the directory a second name.
 func (u *unpacking) hardLink(h *tar.Header, name string) error {
-	invalid := &backend.Error{Kind: backend.ErrInvalid, Message: "a hard link to what is no file in the directory: " + backend.Printable(h.Linkname)}
+	invalid := &backend.Error{Kind: backend.ErrInvalid, Message: "a hard link to what is no file in the directory: " + backend.PrintablePath(h.Linkname),
+		Hint: "pack the file itself before its second name, or pack without hard links"}
 	to, err := u.inside(h.Linkname)
 	if err != nil {
 		return invalid

@@ -286,7 +286,7 @@ func (p *packing) header(kind byte, name, link string, size int64, st *unix.Stat
 		Mode: int64(st.Mode & 0o7777), ModTime: time.Unix(st.Mtim.Unix()),
 	})
 	if err != nil {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: "it cannot be packed: " + err.Error()}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: "it cannot be packed: " + err.Error(), Hint: "rename or exclude it"}
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func (u *unpacking) entry(ctx context.Context, h *tar.Header) error {
 		return err
 	}
 	if name == "." && h.Typeflag != tar.TypeDir {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: "it has the name of the directory itself"}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: "it has the name of the directory itself", Hint: hintEntry}
 	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
@@ -112,15 +112,18 @@ func (u *unpacking) entry(ctx context.Context, h *tar.Header) error {
 	case tar.TypeLink:
 		return u.files.do(ctx, func() error { return u.hardLink(h, name) })
 	}
-	return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("it is neither a file, a directory nor a link, but of type %q", h.Typeflag)}
+	return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("it is neither a file, a directory nor a link, but of type %q", h.Typeflag), Hint: "leave it out; a command can make devices and pipes"}
 }
+
+// hintEntry goes with a name that no entry may have.
+const hintEntry = "pack it under a short name relative to the directory, without \"..\""
 
 // inside returns the clean form of a name in the archive, "." for the directory
 // itself, and refuses one that is not below it. Since no link is followed, what
 // a name means is the same to us and to the kernel.
 func (u *unpacking) inside(name string) (string, error) {
 	invalid := func(message string) (string, error) {
-		return "", &backend.Error{Kind: backend.ErrInvalid, Message: message}
+		return "", &backend.Error{Kind: backend.ErrInvalid, Message: message, Hint: hintEntry}
 	}
 	clean := path.Clean(name)
 	switch {

@@ -46,7 +46,7 @@ func (s *Sandbox) Kill(ctx context.Context, req *backend.KillRequest) (*backend.
 	grace := backend.DefaultGrace
 	if req.Grace != nil {
 		if grace = *req.Grace; grace < 0 || grace > maxGrace {
-			return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: req.ID, Message: errGrace}
+			return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: req.ID, Message: errGrace, Hint: hintGrace}
 		}
 	}
 	s.execs.mu.Lock()

@@ -19,9 +19,9 @@ func (b batch) check() error {
 	for i, r := range b {
 		switch {
 		case len(r.Old) == 0:
-			return b.error(i, backend.ErrInvalid, "the text to find is empty", "")
+			return b.error(i, backend.ErrInvalid, "the text to find is empty", "give the text that is to be replaced; a write replaces the whole file")
 		case bytes.Equal(r.Old, r.New):
-			return b.error(i, backend.ErrInvalid, "the new text is the old one", "")
+			return b.error(i, backend.ErrInvalid, "the new text is the old one", "give a text that differs, or leave the replacement out")
 		}
 	}
 	return nil
@@ -43,7 +43,7 @@ func (b batch) apply(content []byte) (result []byte, replaced int, err error) {
 		}
 		// Before it is made: a batch that doubles the text 40 times would not fit.
 		if size := len(content) + n*(len(r.New)-len(r.Old)); size > backend.MaxEditSize {
-			return nil, 0, b.error(i, backend.ErrTooLarge, fmt.Sprintf("the file would have %d bytes, above the %d of an edit", size, backend.MaxEditSize), "")
+			return nil, 0, b.error(i, backend.ErrTooLarge, fmt.Sprintf("the file would have %d bytes, above the %d of an edit", size, backend.MaxEditSize), hintEditSize)
 		}
 		content = bytes.ReplaceAll(content, r.Old, r.New)
 		replaced += n

@@ -21,7 +21,7 @@ var loopbacks = []string{"127.0.0.1", "::1"}
 func (s *Sandbox) Dial(ctx context.Context, req *backend.DialRequest) (backend.Conn, error) {
 	port := strconv.Itoa(req.Port)
 	if req.Port < 1 || req.Port > 65535 {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: "dial", Path: port, Message: "no port: one is between 1 and 65535"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: "dial", Path: port, Message: "no port: one is between 1 and 65535", Hint: "give the one a server in the sandbox listens on"}
 	}
 	var refused error
 	for _, host := range loopbacks {
@@ -43,7 +43,7 @@ func (s *Sandbox) Dial(ctx context.Context, req *backend.DialRequest) (backend.C
 		return nil, &backend.Error{Kind: backend.ErrNotFound, Op: "dial", Path: port, Message: "nothing listens on port " + port,
 			Hint: "start a server that listens on 127.0.0.1 or on all addresses, and give it time to begin"}
 	}
-	return nil, &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: port, Message: fmt.Sprintf("port %s cannot be reached: %v", port, refused)}
+	return nil, &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: port, Message: fmt.Sprintf("port %s cannot be reached: %v", port, refused), Hint: "look at what listens there, and try again"}
 }
 
 // unreachable reports that there is no such address here at all.
@@ -102,9 +102,9 @@ func (t *tunnel) why(err error) error {
 	case errors.Is(err, net.ErrClosed):
 		return err
 	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		return &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: t.port, Message: "what listens there has cut the connection"}
+		return &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: t.port, Message: "what listens there has cut the connection", Hint: "look at the server's output, and connect again"}
 	}
-	return &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: t.port, Message: "the connection broke: " + err.Error()}
+	return &backend.Error{Kind: backend.ErrUnavailable, Op: "dial", Path: t.port, Message: "the connection broke: " + err.Error(), Hint: "connect again"}
 }
 
 var _ backend.Conn = (*tunnel)(nil)

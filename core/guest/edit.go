@@ -11,6 +11,8 @@ import (
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
+const hintEditSize = "change it by a command, as sed"
+
 // Edit implements backend.Sandbox.
 func (s *Sandbox) Edit(ctx context.Context, req *backend.EditRequest) (*backend.EditReply, error) {
 	reply, err := s.edit(ctx, req)
@@ -107,7 +109,7 @@ func readWhole(t *target) ([]byte, error) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if st.Size > backend.MaxEditSize {
-		return nil, &backend.Error{Kind: backend.ErrTooLarge, Message: fmt.Sprintf("%d bytes, above the %d an edit takes", st.Size, backend.MaxEditSize)}
+		return nil, &backend.Error{Kind: backend.ErrTooLarge, Message: fmt.Sprintf("%d bytes, above the %d an edit takes", st.Size, backend.MaxEditSize), Hint: hintEditSize}
 	}
 	// One byte more, to notice a file that grows.
 	content := make([]byte, st.Size+1)

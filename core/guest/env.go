@@ -33,7 +33,7 @@ func baseEnv(own []string, setup [][]byte, home string) (map[string]string, erro
 	for _, kv := range setup {
 		k, v, ok := strings.Cut(string(kv), "=")
 		if !ok {
-			return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "environment without a value", Path: k}
+			return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "environment without a value", Path: k, Hint: "write NAME=VALUE"}
 		}
 		if err := checkVariable(k, v); err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func baseEnv(own []string, setup [][]byte, home string) (map[string]string, erro
 func checkVariable(key, value string) error {
 	if key == "" || strings.ContainsAny(key, "=\x00") || strings.IndexByte(value, 0) >= 0 {
 		return &backend.Error{Kind: backend.ErrInvalid, Path: key,
-			Message: "a variable's name must not be empty nor hold '=' or NUL, and its value no NUL"}
+			Message: "a variable's name must not be empty nor hold '=' or NUL, and its value no NUL", Hint: "rename or leave out the variable"}
 	}
 	return nil
 }

@@ -48,21 +48,21 @@ func classify(errno unix.Errno) (kind error, message, hint string) {
 	case unix.ENOENT:
 		return backend.ErrNotFound, "", "list its directory to see what is there; a directory on the way may be missing too"
 	case unix.EEXIST:
-		return backend.ErrExists, "", ""
+		return backend.ErrExists, "", "choose another name, or remove or rename what is there first"
 	case unix.EISDIR:
-		return backend.ErrIsDirectory, "", ""
+		return backend.ErrIsDirectory, "", "name a file in it, or list it"
 	case unix.ENOTDIR:
-		return backend.ErrNotDirectory, "", ""
+		return backend.ErrNotDirectory, "", "the path, or a part of it, is a file; list its directory to see what is there"
 	case unix.EACCES, unix.EPERM:
 		return backend.ErrPermission, "", "the sandbox's user may not do this; look at owner and mode"
 	case unix.EROFS:
 		return backend.ErrPermission, "read-only file system", "write below the workspace, $HOME or /tmp"
 	case unix.ELOOP:
-		return backend.ErrInvalid, "too many symbolic links", ""
+		return backend.ErrInvalid, "too many symbolic links", "the links form a loop, or none may be followed here; name what they lead to"
 	case unix.ENAMETOOLONG:
-		return backend.ErrInvalid, "name too long", ""
+		return backend.ErrInvalid, "name too long", "a name takes 255 bytes and a path 4095; choose a shorter one"
 	case unix.EINVAL:
-		return backend.ErrInvalid, "", ""
+		return backend.ErrInvalid, errnoText(errno), "the kernel does not do this with such a file; look at what it is with a stat"
 	case unix.ENOSPC:
 		return backend.ErrNoSpace, "", "remove files, or give the sandbox more space"
 	case unix.EDQUOT:
@@ -70,7 +70,7 @@ func classify(errno unix.Errno) (kind error, message, hint string) {
 	case unix.ENOTEMPTY:
 		return backend.ErrConflict, "directory not empty", "ask for a recursive removal"
 	case unix.EFBIG:
-		return backend.ErrTooLarge, "above the limit of a file's size", ""
+		return backend.ErrTooLarge, "above the limit of a file's size", "write less, or in several files"
 	case unix.EBUSY:
 		return backend.ErrUnsupported, "it is a mount point", "a file or directory that is mounted by itself cannot be replaced, moved or removed"
 	case unix.EXDEV:
@@ -78,9 +78,9 @@ func classify(errno unix.Errno) (kind error, message, hint string) {
 	case unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE:
 		return backend.ErrUnavailable, errnoText(errno), "the sandbox has no processes, memory or descriptors left; end a command, or give it more"
 	case unix.ENXIO, unix.ENODEV, unix.ESPIPE:
-		return backend.ErrInvalid, "not a regular file", ""
+		return backend.ErrInvalid, "not a regular file", "it is a device, a socket or a pipe; use it in a command"
 	}
-	return backend.ErrUnavailable, errnoText(errno), ""
+	return backend.ErrUnavailable, errnoText(errno), "the kernel has refused it; try again, and look at the file system if it stays so"
 }
 
 // errnoText says "ENOENT: no such file or directory".

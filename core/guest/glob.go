@@ -35,7 +35,7 @@ func (s *Sandbox) glob(ctx context.Context, req *backend.GlobRequest) (*backend.
 		return nil, err
 	}
 	if req.Limit < 0 {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "negative limit"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "negative limit", Hint: hintLimit}
 	}
 	var reply *backend.GlobReply
 	err = s.walks.do(ctx, func() error {
@@ -57,13 +57,13 @@ func (s *Sandbox) glob(ctx context.Context, req *backend.GlobRequest) (*backend.
 // globPattern compiles a pattern that is relative to a directory.
 func globPattern(pattern string, opts globs.Options) (*globs.Pattern, error) {
 	invalid := func(message string) error {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("pattern %q %s", pattern, message)}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("pattern %s %s", excerpt(pattern), message), Hint: hintPattern}
 	}
 	switch {
 	case pattern == "":
 		return nil, invalid("is empty")
 	case len(pattern) > maxPath:
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "the pattern is longer than a path"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "the pattern is longer than a path", Hint: "shorten it; \"**\" stands for any directories"}
 	case strings.IndexByte(pattern, 0) >= 0:
 		return nil, invalid("holds a NUL, which no name can")
 	case pattern[0] == '/':
@@ -89,7 +89,7 @@ func globOrder(order backend.Order) (func(a, b backend.FileInfo) int, error) {
 			return byPath(a, b)
 		}, nil
 	}
-	return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("unknown order %q", order)}
+	return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("unknown order %q", order), Hint: fmt.Sprintf("orders are %q and %q", backend.OrderNewest, backend.OrderPath)}
 }
 
 // globWalk is one Glob under way.

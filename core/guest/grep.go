@@ -80,20 +80,21 @@ type grepWalk struct {
 }
 
 func newGrepWalk(ctx context.Context, req *backend.GrepRequest) (*grepWalk, error) {
-	invalid := func(format string, args ...any) error {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf(format, args...)}
+	invalid := func(message, hint string) error {
+		return &backend.Error{Kind: backend.ErrInvalid, Message: message, Hint: hint}
 	}
 	g := &grepWalk{ctx: ctx, req: req, limit: bounded(req.Limit, backend.MaxGrepMatches)}
 	switch req.Mode {
 	case "", backend.GrepLines, backend.GrepFiles, backend.GrepCount:
 	default:
-		return nil, invalid("unknown mode %q", req.Mode)
+		return nil, invalid(fmt.Sprintf("unknown mode %q", req.Mode),
+			fmt.Sprintf("modes are %q, %q and %q", backend.GrepLines, backend.GrepFiles, backend.GrepCount))
 	}
 	switch {
 	case req.Limit < 0:
-		return nil, invalid("negative limit")
+		return nil, invalid("negative limit", hintLimit)
 	case req.Before < 0 || req.Before > maxContext || req.After < 0 || req.After > maxContext:
-		return nil, invalid("context must be between 0 and %d lines", maxContext)
+		return nil, invalid(fmt.Sprintf("context must be between 0 and %d lines", maxContext), "ask for less, and read the file around a match")
 	}
 	var err error
 	if g.matcher, err = newMatcher(req); err != nil {

@@ -119,7 +119,7 @@ func (s *Sandbox) WriteStdin(ctx context.Context, req *backend.WriteStdinRequest
 	}
 	defer func() { <-in.turn }()
 	if in.closed {
-		return conflict("its input is closed", "")
+		return conflict("its input is closed", "start it again to give it more; its outcome and output can still be asked for")
 	}
 	var failure error
 	if req.Content != nil {
@@ -131,7 +131,7 @@ func (s *Sandbox) WriteStdin(ctx context.Context, req *backend.WriteStdinRequest
 	case failure != nil:
 		return reply, failed(op, req.ID, failure)
 	case errors.Is(err, unix.EPIPE):
-		return conflict("the command has closed its input", "")
+		return conflict("the command has closed its input", "it takes no more; ask for its outcome and output")
 	case errors.Is(err, os.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, unix.EIO):
 		return reply, errEnded(op, req.ID)
 	case err != nil:

@@ -37,9 +37,9 @@ func (s *Sandbox) list(ctx context.Context, req *backend.ListDirRequest) (*backe
 	limit := bounded(req.Limit, backend.MaxListEntries)
 	switch {
 	case req.Limit < 0:
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "negative limit"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "negative limit", Hint: hintLimit}
 	case req.After != "" && !strings.HasPrefix(req.After, directoryKey) && !strings.HasPrefix(req.After, otherKey):
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "After is not the Next of a page"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "After is not the Next of a page", Hint: "leave it out to begin anew"}
 	}
 	reply := &backend.ListDirReply{}
 	err = s.walks.do(ctx, func() error {
@@ -81,6 +81,9 @@ func (s *Sandbox) list(ctx context.Context, req *backend.ListDirRequest) (*backe
 	})
 	return reply, err
 }
+
+// hintLimit goes with a limit below 0.
+const hintLimit = "leave it out, or give 0, for as many as one answer holds"
 
 // bounded is a limit of a request, where 0 and too much mean the most.
 func bounded(limit, most int) int {

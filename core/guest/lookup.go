@@ -22,7 +22,7 @@ func checkDir(dir, asked string) error {
 	case backend.ErrNotFound:
 		e.Message, e.Hint = "no such directory to run in", "make it first, or run in the workspace"
 	case backend.ErrNotDirectory:
-		e.Message = "not a directory to run in"
+		e.Message, e.Hint = "not a directory to run in", "name the directory it is in, or run in the workspace"
 	case backend.ErrPermission:
 		e.Message = "the sandbox's user may not enter the directory to run in"
 	}

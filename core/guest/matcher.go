@@ -37,7 +37,8 @@ type match struct {
 
 func newMatcher(req *backend.GrepRequest) (*matcher, error) {
 	if len(req.Pattern) > maxPattern {
-		return nil, &backend.Error{Kind: backend.ErrTooLarge, Message: fmt.Sprintf("a pattern of %d bytes, above %d", len(req.Pattern), maxPattern)}
+		return nil, &backend.Error{Kind: backend.ErrTooLarge, Message: fmt.Sprintf("a pattern of %d bytes, above %d", len(req.Pattern), maxPattern),
+			Hint: "search for a part of it"}
 	}
 	if req.Literal && !req.IgnoreCase {
 		return &matcher{literal: []byte(req.Pattern), never: strings.Contains(req.Pattern, "\n")}, nil

@@ -26,7 +26,7 @@ func (s *Sandbox) mkdir(ctx context.Context, req *backend.MkdirRequest) error {
 	case mode == 0:
 		mode = 0o755
 	case mode&^0o1777 != 0:
-		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits and sticky", mode)}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits and sticky", mode), Hint: "give one of 0 to 01777"}
 	}
 	return s.files.do(ctx, func() error {
 		fd, err := makeDirs(unix.AT_FDCWD, path, mode)

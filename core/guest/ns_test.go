@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -257,7 +258,16 @@ func wantKind(t testing.TB, err, kind error) *backend.Error {
 	if !errors.As(err, &typed) || typed.Op == "" {
 		t.Fatalf("error %#v is not a *backend.Error with its operation", err)
 	}
+	if typed.Hint == "" && needsHint(kind) {
+		t.Errorf("%v: what to do is not said", err)
+	}
 	return typed
+}
+
+// needsHint reports whether something can be done about an error of the kind. A
+// caller who cancels knows, and what is gone is gone.
+func needsHint(kind error) bool {
+	return !errors.Is(kind, context.Canceled) && !errors.Is(kind, context.DeadlineExceeded) && !errors.Is(kind, backend.ErrGone)
 }
 
 // tagged returns the live processes that have tag in their environment.

@@ -32,7 +32,8 @@ func (s *Sandbox) ReadOutput(ctx context.Context, req *backend.ReadOutputRequest
 	first, end := k.bounds()
 	if req.Offset < 0 || req.Offset > end {
 		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: req.ID,
-			Message: fmt.Sprintf("there is no offset %d in the %d bytes that were written", req.Offset, end)}
+			Message: fmt.Sprintf("there is no offset %d in the %d bytes that were written", req.Offset, end),
+			Hint:    "begin at 0, or where the last read ended"}
 	}
 	r := &outputReader{ctx: ctx, id: req.ID, kept: k, at: max(req.Offset, first), stop: end, closed: make(chan struct{})}
 	if req.Follow {
@@ -61,7 +62,7 @@ func (r *outputReader) Read(p []byte) (int, error) {
 	for {
 		select {
 		case <-r.closed:
-			return 0, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: r.id, Message: "it was closed"}
+			return 0, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: r.id, Message: "it was closed", Hint: "read the output anew, from the offset where this ended"}
 		default:
 		}
 		if err := r.ctx.Err(); err != nil {

@@ -9,6 +9,8 @@ import (
 const (
 	maxPath = 4095
 	maxName = 255
+
+	hintLong = "a path has 4095 bytes at most; move what is so deep up, or name it from the workspace"
 )
 
 // abs returns path as an absolute one, lexically untouched: what ".." means is
@@ -22,7 +24,7 @@ func (s *Sandbox) abs(path string) (string, error) {
 	}
 	joined := s.workspace + "/" + path
 	if len(joined) > maxPath {
-		return "", &backend.Error{Kind: backend.ErrInvalid, Path: path, Message: "path too long"}
+		return "", &backend.Error{Kind: backend.ErrInvalid, Path: path, Message: "path too long", Hint: hintLong}
 	}
 	return joined, nil
 }
@@ -37,21 +39,21 @@ func (s *Sandbox) absOrWorkspace(path string) (string, error) {
 
 // checkPath refuses what no kernel call would take, before anything is done.
 func checkPath(path string) error {
-	invalid := func(message string) error {
-		return &backend.Error{Kind: backend.ErrInvalid, Path: path, Message: message}
+	invalid := func(message, hint string) error {
+		return &backend.Error{Kind: backend.ErrInvalid, Path: path, Message: message, Hint: hint}
 	}
 	switch {
 	case path == "":
-		return invalid("empty path")
+		return invalid("empty path", "name a file or directory; \".\" is the workspace")
 	case len(path) > maxPath:
-		return invalid("path too long")
+		return invalid("path too long", hintLong)
 	case strings.IndexByte(path, 0) >= 0:
-		return invalid("a path cannot hold a NUL")
+		return invalid("a path cannot hold a NUL", "remove the NUL")
 	}
 	for rest := path; rest != ""; {
 		name, after, _ := strings.Cut(rest, "/")
 		if len(name) > maxName {
-			return invalid("a name in the path is longer than 255 bytes")
+			return invalid("a name in the path is longer than 255 bytes", "choose a shorter name")
 		}
 		rest = after
 	}

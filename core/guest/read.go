@@ -26,7 +26,7 @@ const (
 func (s *Sandbox) ReadFile(ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error) {
 	path, err := s.abs(req.Path)
 	if err == nil && (req.Offset < 0 || req.Length < 0) {
-		err = &backend.Error{Kind: backend.ErrInvalid, Message: "negative offset or length"}
+		err = &backend.Error{Kind: backend.ErrInvalid, Message: "negative offset or length", Hint: "leave out the length to read to the end; a stat tells the size"}
 	}
 	if err != nil {
 		return nil, failed("read file", req.Path, err)
@@ -196,7 +196,8 @@ func mustBeRegular(st *unix.Stat_t) error {
 	case backend.TypeDirectory:
 		return unix.EISDIR
 	default:
-		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("not a regular file but a %s", t)}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("not a regular file but a %s", t),
+			Hint: "use it in a command"}
 	}
 }
 

@@ -131,14 +131,15 @@ func (r *registry) end() []*execution {
 // find returns an exec.
 func (r *registry) find(op, id string) (*knownExec, error) {
 	if !backend.ValidID(id) {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: id, Message: "no id of an exec"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: id, Message: "no id of an exec", Hint: "give the id that its start told"}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.execs[id]
 	if e == nil {
 		return nil, &backend.Error{Kind: backend.ErrNotFound, Op: op, Path: id,
-			Message: "no exec of this id is known: it was never started, or ended long ago"}
+			Message: "no exec of this id is known: it was never started, or ended long ago",
+			Hint:    "check the id; what an exec changed is in the files, or start it again"}
 	}
 	return e, nil
 }

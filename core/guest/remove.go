@@ -61,9 +61,9 @@ func (s *Sandbox) protected(full string) error {
 		return errWorkspace()
 	}
 	if path.Clean(full) == "/" {
-		return &backend.Error{Kind: backend.ErrInvalid, Message: "the root directory is not removed"}
+		return &backend.Error{Kind: backend.ErrInvalid, Message: "the root directory is not removed", Hint: "remove what is in it, one by one"}
 	}
-	return &backend.Error{Kind: backend.ErrInvalid, Message: "name the directory itself, not \".\" or \"..\""}
+	return &backend.Error{Kind: backend.ErrInvalid, Message: "name the directory itself, not \".\" or \"..\"", Hint: "end the path in its name"}
 }
 
 func errWorkspace() error {
@@ -209,7 +209,7 @@ func climb(cur int, expected level) (int, error) {
 	}
 	now, err := levelOf(up, "")
 	if err == nil && (now.dev != expected.dev || now.ino != expected.ino) {
-		err = &backend.Error{Kind: backend.ErrConflict, Message: "the directory was moved while it was removed"}
+		err = &backend.Error{Kind: backend.ErrConflict, Message: "the directory was moved while it was removed", Hint: "end the command that moves it, and try again"}
 	}
 	if err != nil {
 		return -1, errors.Join(err, unix.Close(up))

@@ -34,7 +34,11 @@ func (s *Sandbox) Rename(ctx context.Context, req *backend.RenameRequest) error 
 			about = req.To
 		}
 		if err == unix.ENOTEMPTY {
-			return &backend.Error{Kind: backend.ErrConflict, Op: "rename", Path: about, Message: "a directory that is not empty is in the way"}
+			return &backend.Error{Kind: backend.ErrConflict, Op: "rename", Path: about, Message: "a directory that is not empty is in the way",
+				Hint: "remove it, or choose another name"}
+		}
+		if err == unix.EINVAL {
+			return &backend.Error{Kind: backend.ErrInvalid, Op: "rename", Path: about, Message: "a directory cannot be moved into itself", Hint: "choose a name outside of it"}
 		}
 		return failed("rename", about, err)
 	})

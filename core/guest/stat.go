@@ -46,7 +46,7 @@ func (s *Sandbox) stat(ctx context.Context, req *backend.StatRequest) (*backend.
 		return &info, nil
 	}
 	if info.Type != backend.TypeRegular {
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "only a regular file has a sum"}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: "only a regular file has a sum", Hint: "ask without the sum"}
 	}
 	if err := s.sum(ctx, path, &info); err != nil {
 		return nil, err

@@ -151,7 +151,8 @@ func makeDir(at int, name string, mode uint32) (int, error) {
 	}
 	fd, err := openAt(at, name, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err == unix.ENOENT && madeErr == unix.EEXIST {
-		return -1, &backend.Error{Kind: backend.ErrNotFound, Message: "a symbolic link on the way leads nowhere"}
+		return -1, &backend.Error{Kind: backend.ErrNotFound, Message: "a symbolic link on the way leads nowhere",
+			Hint: "make what it leads to first, or remove the link"}
 	}
 	if err != nil || madeErr != nil {
 		return fd, err

@@ -121,7 +121,7 @@ func (s *Sandbox) Resize(ctx context.Context, req *backend.ResizeRequest) error 
 		return err
 	}
 	if req.Size.Rows == 0 || req.Size.Cols == 0 {
-		return &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: req.ID, Message: errSize}
+		return &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: req.ID, Message: errSize, Hint: hintSize}
 	}
 	x, err := s.execs.findRunning(ctx, op, e.id)
 	if err != nil {

@@ -188,7 +188,7 @@ func TestFailed(t *testing.T) {
 	if e := wantKind(t, failed("stat", "path", unix.ENOENT), backend.ErrNotFound); e.Hint == "" {
 		t.Error("what to do where there is no file is not said")
 	}
-	inner := &backend.Error{Kind: backend.ErrConflict, Path: "inner", Count: 3}
+	inner := &backend.Error{Kind: backend.ErrConflict, Path: "inner", Hint: "wait", Count: 3}
 	e := wantKind(t, failed("op", "path", inner), backend.ErrConflict)
 	if e.Op != "op" || e.Path != "inner" || e.Count != 3 || inner.Op != "" {
 		t.Errorf("%+v", e)

@@ -160,7 +160,9 @@ func kindOf(dir int, name string) byte {
 	return byte(st.Mode & unix.S_IFMT >> 12)
 }
 
+const hintPattern = "as in \"src/**/*.{c,h}\"; a backslash takes the meaning from *, ?, [ and {"
+
 // invalidPattern says what is wrong with a pattern, and where.
 func invalidPattern(err error) error {
-	return &backend.Error{Kind: backend.ErrInvalid, Message: err.Error()}
+	return &backend.Error{Kind: backend.ErrInvalid, Message: err.Error(), Hint: hintPattern}
 }

@@ -41,7 +41,7 @@ func (s *Sandbox) writeFile(ctx context.Context, req *backend.WriteFileRequest) 
 	case w.mode == 0:
 		w.mode = 0o644
 	case w.mode&^0o777 != 0:
-		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits", w.mode)}
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("mode %#o holds more than permission bits", w.mode), Hint: "give one of 0 to 0777; a command can set other bits"}
 	}
 	if err := w.condition.check(); err != nil {
 		return nil, err

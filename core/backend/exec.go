@@ -83,7 +83,7 @@ type ExecResult struct {
 	// waited for.
 	UserTime, SystemTime time.Duration
 	// MaxRSS is the largest resident size of one process among those, in bytes.
-	// It may never be below the peak of what started the program, whose memory a
+	// It is never below the peak of what started the program, whose memory a
 	// child shares until it executes: some 14 MB where a guest does.
 	MaxRSS int64
 	// StdoutBytes and StderrBytes is what was written, read or not.

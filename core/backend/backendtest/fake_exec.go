@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -322,7 +323,8 @@ func (x *execution) stop(reason backend.Outcome, cause error) {
 	}()
 }
 
-// alive returns its processes.
+// alive returns its processes, parents before their children: who is killed with
+// what it waits for must not see that end, and end by itself.
 func (x *execution) alive() (all []*process, changed <-chan struct{}) {
 	m := x.machine
 	m.mu.Lock()
@@ -332,6 +334,7 @@ func (x *execution) alive() (all []*process, changed <-chan struct{}) {
 			all = append(all, s)
 		}
 	}
+	slices.SortFunc(all, func(a, b *process) int { return a.pid - b.pid })
 	return all, x.wait
 }
 

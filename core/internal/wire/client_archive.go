@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -19,29 +20,17 @@ func (c *sandboxClient) PutArchive(ctx context.Context, req *backend.PutArchiveR
 	if err := c.checkRequest(op, cut(req.Path), start); err != nil {
 		return nil, err
 	}
-	call, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.rpc.PutArchive(c.with(call))
-	if err != nil {
-		return nil, c.fail(ctx, op, req.Path, err)
-	}
-	up := &upload{stream: stream, content: req.Content, giveUp: cancel}
-	go up.run(func(data []byte, commit bool) proto.Message {
-		msg := &backendv1.PutArchiveRequest{Start: start, Data: data, Commit: commit}
-		start = nil
-		return msg
-	})
 	r := new(backendv1.PutArchiveReply)
-	err = stream.RecvMsg(r)
-	_, committed, contentErr := up.state()
-	switch {
-	case contentErr != nil && ctx.Err() == nil:
-		return nil, contentErr
-	case err != nil:
-		return nil, c.fail(ctx, op, req.Path, err)
-	case !committed:
-		return nil, c.faulty(op, "it was unpacked before it had ended")
-	case r.GetEntries() < 0 || r.GetBytes() < 0:
+	up := &upload{content: req.Content, open: func(ctx context.Context) (grpc.ClientStream, error) { return c.rpc.PutArchive(ctx) },
+		frame: func(data []byte, commit bool) proto.Message {
+			msg := &backendv1.PutArchiveRequest{Start: start, Data: data, Commit: commit}
+			start = nil
+			return msg
+		}}
+	if _, err := c.upload(ctx, op, req.Path, up, r, "it was unpacked before it had ended"); err != nil {
+		return nil, err
+	}
+	if r.GetEntries() < 0 || r.GetBytes() < 0 {
 		return nil, c.faulty(op, "%d entries of %d bytes", r.GetEntries(), r.GetBytes())
 	}
 	return &backend.PutArchiveReply{Entries: int(r.GetEntries()), Bytes: r.GetBytes()}, nil
@@ -77,6 +66,6 @@ func (c *sandboxClient) GetArchive(ctx context.Context, req *backend.GetArchiveR
 		cancel()
 		return nil, err
 	}
-	r.take(first.GetData())
+	r.err = r.take(first.GetData())
 	return r, nil
 }

@@ -61,7 +61,7 @@ func (c *sandboxClient) ReadOutput(ctx context.Context, req *backend.ReadOutputR
 		}
 		return msg.GetData(), "", err
 	}}
-	r.take(first.GetData())
+	r.err = r.take(first.GetData())
 	return &backend.Output{Offset: first.GetStart().GetOffset(), ReadCloser: r}, nil
 }
 

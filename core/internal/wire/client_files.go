@@ -21,99 +21,46 @@ func (c *sandboxClient) ReadFile(ctx context.Context, req *backend.ReadFileReque
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &download{peer: c.peer, ctx: ctx, cancel: cancel, path: req.Path, left: -1}
-	if req.Length > 0 {
-		r.left = req.Length
-	}
-	info, err := r.open(c.rpc, c.with(ctx), msg)
+	first, stream, err := c.openFile(ctx, msg)
 	if err != nil {
 		defer cancel()
 		return nil, c.fail(ctx, op, req.Path, err)
 	}
-	return &backend.File{Info: fileFromWire(info), ReadCloser: r}, nil
-}
-
-// download reads the content of a ReadFile.
-type download struct {
-	peer   peer
-	ctx    context.Context
-	cancel context.CancelFunc
-	path   string
-	stream grpc.ServerStreamingClient[backendv1.ReadFileReply]
-	left   int64 // of the range, -1 if it has no end
-	data   []byte
-	err    error // what comes after data
-}
-
-// open reads the first message. Its error is a *backend.Error or a status.
-func (d *download) open(rpc backendv1.SandboxClient, ctx context.Context, msg *backendv1.ReadFileRequest) (*backendv1.FileInfo, error) {
-	const op = "read file"
-	stream, err := rpc.ReadFile(ctx, msg)
-	if err != nil {
+	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.Path, most: fileFrame, limit: max(req.Length, 0), recv: func() ([]byte, string, error) {
+		msg, err := stream.Recv()
+		if msg.GetInfo() != nil {
+			return nil, "a second description of the file", nil
+		}
+		return msg.GetData(), "", err
+	}}
+	if err := r.take(first.GetData()); err != nil {
+		cancel()
 		return nil, err
 	}
-	d.stream = stream
+	return &backend.File{Info: fileFromWire(first.GetInfo()), ReadCloser: r}, nil
+}
+
+// openFile reads the first message. Its error is a *backend.Error or a status.
+func (c *sandboxClient) openFile(ctx context.Context, msg *backendv1.ReadFileRequest) (*backendv1.ReadFileReply, grpc.ServerStreamingClient[backendv1.ReadFileReply], error) {
+	const op = "read file"
+	stream, err := c.rpc.ReadFile(c.with(ctx), msg)
+	if err != nil {
+		return nil, nil, err
+	}
 	first, err := stream.Recv()
 	if errors.Is(err, io.EOF) {
-		return nil, d.peer.faulty(op, "it ended without a description of the file")
+		return nil, nil, c.faulty(op, "it ended without a description of the file")
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if bad := badFileAt(first.GetInfo(), d.path); bad != "" {
-		return nil, d.peer.faulty(op, "%s", bad)
+	if bad := badFileAt(first.GetInfo(), string(msg.GetPath())); bad != "" {
+		return nil, nil, c.faulty(op, "%s", bad)
 	}
 	if first.GetInfo().GetType() != string(backend.TypeRegular) {
-		return nil, d.peer.faulty(op, "the content of a %s", first.GetInfo().GetType())
+		return nil, nil, c.faulty(op, "the content of a %s", first.GetInfo().GetType())
 	}
-	return first.GetInfo(), d.take(first.GetData())
-}
-
-func (d *download) take(data []byte) error {
-	switch {
-	case len(data) > fileFrame:
-		return d.peer.faulty("read file", "a message with %d bytes of content", len(data))
-	case d.left >= 0 && int64(len(data)) > d.left:
-		return d.peer.faulty("read file", "more than was asked for")
-	}
-	if d.left > 0 {
-		d.left -= int64(len(data))
-	}
-	d.data = data
-	return nil
-}
-
-func (d *download) Read(p []byte) (int, error) {
-	for len(d.data) == 0 {
-		if d.err != nil {
-			return 0, d.err
-		}
-		msg, err := d.stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			d.err = io.EOF
-		case err != nil:
-			d.err = d.peer.fail(d.ctx, "read file", d.path, err)
-		case msg.GetInfo() != nil:
-			d.err = d.peer.faulty("read file", "a second description of the file")
-		case len(msg.GetData()) == 0:
-			d.err = d.peer.faulty("read file", "a message that says nothing")
-		default:
-			d.err = d.take(msg.GetData())
-		}
-		if d.err != nil {
-			d.cancel()
-		}
-	}
-	n := copy(p, d.data)
-	d.data = d.data[n:]
-	return n, nil
-}
-
-// Close ends the call. A Read after it fails with context.Canceled.
-func (d *download) Close() error {
-	d.cancel()
-	return nil
+	return first, stream, nil
 }
 
 // abortTimeout bounds the wait for the sandbox to put away what it has of a file
@@ -131,28 +78,16 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 	if err := c.checkRequest(op, cut(req.Path), start, req.IfSHA256); err != nil {
 		return nil, err
 	}
-	call, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.rpc.WriteFile(c.with(call))
-	if err != nil {
-		return nil, c.fail(ctx, op, req.Path, err)
-	}
-	up := &upload{stream: stream, content: req.Content, giveUp: cancel}
-	go up.run(func(data []byte, commit bool) proto.Message {
-		msg := &backendv1.WriteFileRequest{Start: start, Data: data, Commit: commit}
-		start = nil
-		return msg
-	})
 	r := new(backendv1.WriteFileReply)
-	err = stream.RecvMsg(r)
-	sent, committed, contentErr := up.state()
-	switch {
-	case contentErr != nil && ctx.Err() == nil:
-		return nil, contentErr
-	case err != nil:
-		return nil, c.fail(ctx, op, req.Path, err)
-	case !committed:
-		return nil, c.faulty(op, "the file was written before its content had ended")
+	up := &upload{content: req.Content, open: func(ctx context.Context) (grpc.ClientStream, error) { return c.rpc.WriteFile(ctx) },
+		frame: func(data []byte, commit bool) proto.Message {
+			msg := &backendv1.WriteFileRequest{Start: start, Data: data, Commit: commit}
+			start = nil
+			return msg
+		}}
+	sent, err := c.upload(ctx, op, req.Path, up, r, "the file was written before its content had ended")
+	if err != nil {
+		return nil, err
 	}
 	before := req.Append && r.GetSize() > sent // what it was appended to
 	switch {
@@ -167,14 +102,43 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 // upload sends what a caller has to give. What is small goes in one message, which
 // is one round trip.
 type upload struct {
-	stream  grpc.ClientStream
 	content io.Reader
-	giveUp  context.CancelFunc
+	// open begins the call.
+	open func(context.Context) (grpc.ClientStream, error)
+	// frame makes a message; the last has commit set.
+	frame func(data []byte, commit bool) proto.Message
+
+	stream grpc.ClientStream
+	giveUp context.CancelFunc
 
 	mu        sync.Mutex
 	sent      int64
 	committed bool
 	err       error // of content
+}
+
+// upload sends u and waits for reply; it returns how many bytes of content it sent.
+// An answer before the content had ended is a fault, in the words of early.
+func (c *sandboxClient) upload(ctx context.Context, op, path string, u *upload, reply proto.Message, early string) (int64, error) {
+	call, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := u.open(c.with(call))
+	if err != nil {
+		return 0, c.fail(ctx, op, path, err)
+	}
+	u.stream, u.giveUp = stream, cancel
+	go u.run()
+	err = stream.RecvMsg(reply)
+	sent, committed, contentErr := u.state()
+	switch {
+	case contentErr != nil && ctx.Err() == nil:
+		return 0, contentErr
+	case err != nil:
+		return 0, c.fail(ctx, op, path, err)
+	case !committed:
+		return 0, c.faulty(op, "%s", early)
+	}
+	return sent, nil
 }
 
 // state tells how far the upload has come; each is noted before the message that
@@ -185,8 +149,7 @@ func (u *upload) state() (sent int64, committed bool, err error) {
 	return u.sent, u.committed, u.err
 }
 
-// run sends the content in messages that frame makes; the last has commit set.
-func (u *upload) run(frame func(data []byte, commit bool) proto.Message) {
+func (u *upload) run() {
 	var buf []byte
 	for commit := false; !commit; {
 		n := 0
@@ -211,7 +174,7 @@ func (u *upload) run(frame func(data []byte, commit bool) proto.Message) {
 			time.AfterFunc(abortTimeout, u.giveUp)
 			break
 		}
-		if u.stream.SendMsg(frame(buf[:n], commit)) != nil {
+		if u.stream.SendMsg(u.frame(buf[:n], commit)) != nil {
 			return // the sandbox has answered already, or the stream broke
 		}
 	}

@@ -12,22 +12,29 @@ type pieces struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	op, path string
-	// most is how many bytes a message may hold.
-	most int
+	// most is how many bytes a message may hold, limit how many all together may; 0
+	// for no limit.
+	most  int
+	limit int64
 	// recv returns the data of the next message, or what is wrong with it.
 	recv func() (data []byte, bad string, err error)
 
-	data []byte
-	err  error // what comes after data
+	taken int64 // bytes so far
+	data  []byte
+	err   error // what comes after data
 }
 
 // take notes the data of a message.
-func (p *pieces) take(data []byte) {
-	if len(data) > p.most {
-		p.err = p.peer.faulty(p.op, "a message with %d bytes of content", len(data))
-		return
+func (p *pieces) take(data []byte) error {
+	switch {
+	case len(data) > p.most:
+		return p.peer.faulty(p.op, "a message with %d bytes of content", len(data))
+	case p.limit > 0 && p.taken+int64(len(data)) > p.limit:
+		return p.peer.faulty(p.op, "more than was asked for")
 	}
+	p.taken += int64(len(data))
 	p.data = data
+	return nil
 }
 
 func (p *pieces) Read(buf []byte) (int, error) {
@@ -46,7 +53,7 @@ func (p *pieces) Read(buf []byte) (int, error) {
 		case len(data) == 0:
 			p.err = p.peer.faulty(p.op, "a message that says nothing")
 		default:
-			p.take(data)
+			p.err = p.take(data)
 		}
 		if p.err != nil {
 			p.cancel()

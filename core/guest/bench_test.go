@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +60,7 @@ func flood(b *testing.B, f *fixture) {
 	const size = 1 << 30
 	f.spool.blocks = backend.KeptOutput / spoolBlock
 	debug.FreeOSMemory()
-	before := resident(b)
+	before := ownMemory(b)
 	b.SetBytes(size)
 	for b.Loop() {
 		res, err := f.Exec(b.Context(), &backend.ExecRequest{Shell: "head -c 1073741824 /dev/zero", Stdout: io.Discard})
@@ -70,7 +69,7 @@ func flood(b *testing.B, f *fixture) {
 			b.Fatalf("%+v", res)
 		}
 	}
-	b.ReportMetric(float64(resident(b)-before)/(1<<20), "MiB-grown")
+	b.ReportMetric(float64(ownMemory(b)-before)/(1<<20), "MiB-grown")
 }
 
 func BenchmarkSilent200Kept(b *testing.B)   { benchmark(b, modeGroup, silent) }
@@ -89,7 +88,7 @@ func silent(b *testing.B, f *fixture) {
 		all.Wait()
 	}
 	debug.FreeOSMemory()
-	b.ReportMetric(float64(resident(b))/(1<<20), "MiB-resident")
+	b.ReportMetric(float64(ownMemory(b))/(1<<20), "MiB-resident")
 }
 
 func unkept(run func(*testing.B, *fixture)) func(*testing.B, *fixture) {
@@ -99,14 +98,14 @@ func unkept(run func(*testing.B, *fixture)) func(*testing.B, *fixture) {
 	}
 }
 
-// resident is the memory of this process, in bytes.
-func resident(b *testing.B) int64 {
+// ownMemory is the memory of this process, in bytes.
+func ownMemory(b *testing.B) int64 {
 	b.Helper()
 	status, err := os.ReadFile("/proc/self/status")
 	check(b, err)
-	kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(string(field(status, "\nVmRSS:")), "kB")), 10, 64)
+	n, err := resident(status)
 	check(b, err)
-	return kib << 10
+	return n
 }
 
 func BenchmarkRead1K(b *testing.B) {

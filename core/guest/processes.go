@@ -233,6 +233,9 @@ func (p *listed) read() error {
 		return err
 	}
 	p.status = append([]byte("\nGroups:"), field(status, "\nGroups:")...)
+	if p.RSS, err = resident(status); err != nil {
+		return fmt.Errorf("what /proc says of process %d is not understood: %w", p.PID, err)
+	}
 	line, err := readStart(dir+"cmdline", buf[:])
 	if err != nil {
 		return err
@@ -269,8 +272,19 @@ func (p *listed) parse(stat []byte) (name string, err error) {
 	p.CPUTime = time.Duration(number(14)+number(15)) * tick
 	p.threads = int(number(20))
 	p.Started = p.now.Add(time.Duration(number(22))*tick - p.up).Round(tick)
-	p.RSS = number(24) * int64(os.Getpagesize())
 	return string(stat[open+1 : end]), err
+}
+
+// resident returns the bytes in memory that /proc/PID/status tells. The figure of
+// /proc/PID/stat is an estimate since Linux 6.2: 0 for a program that has just
+// started. What has ended, and a thread of the kernel, have none.
+func resident(status []byte) (int64, error) {
+	kib := bytes.TrimSuffix(bytes.TrimSpace(field(status, "\nVmRSS:")), []byte(" kB"))
+	if len(kib) == 0 {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(kib), 10, 64)
+	return n << 10, err
 }
 
 // readStart reads the beginning of a file into buf.

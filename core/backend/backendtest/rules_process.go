@@ -29,7 +29,8 @@ var processRules = []Rule{
 			args := []string{"sleep", "6543"}
 			id := t.start(sb, &backend.ExecRequest{Argv: args, Timeout: backend.Unlimited})
 			var found []backend.Process
-			t.eventually("it is listed", func() bool { found = t.processes(sb, args...); return len(found) > 0 })
+			// While it starts its program, it has no memory yet.
+			t.eventually("it is listed, with its memory", func() bool { found = t.processes(sb, args...); return len(found) > 0 && found[0].RSS != 0 })
 			for _, p := range found {
 				if len(found) != 1 || p.Exec != id || p.PID < 1 || p.PPID < 1 || p.PID == p.PPID || !strings.Contains("RSD", p.State) || p.State == "" ||
 					time.Since(p.Started).Abs() > time.Hour || p.RSS <= 0 || p.CPUTime < 0 {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,19 +24,24 @@ import (
 )
 
 func main() {
-	only := flag.String("backends", "docker,podman,local", "which, separated by `commas`")
+	backends := flag.String("backends", "docker,podman,local", "which, separated by `commas`")
+	only := flag.String("only", "", "`pattern` of the measures to take, as of go test -run; all without")
 	bin := flag.String("bin", "bin", "`directory` that make build filled")
 	out := flag.String("o", "bench.json", "`file` to write")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, strings.Split(*only, ","), *bin, *out); err != nil {
+	pattern, err := regexp.Compile(*only)
+	if err == nil {
+		err = bench(ctx, strings.Split(*backends, ","), pattern, *bin, *out)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, names []string, bin, out string) error {
+func bench(ctx context.Context, names []string, only *regexp.Regexp, bin, out string) error {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
 		return err
@@ -63,7 +69,7 @@ func bench(ctx context.Context, names []string, bin, out string) error {
 			_ = conn.Close()
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s …\n", name)
-		more, err := one(ctx, name, bin, state)
+		more, err := one(ctx, name, only, bin, state)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -78,14 +84,8 @@ func bench(ctx context.Context, names []string, bin, out string) error {
 	return os.WriteFile(out, append(data, '\n'), 0o644)
 }
 
-// one measures a backend.
-func one(ctx context.Context, name, bin, state string) (rows []Row, err error) {
-	row, err := start(ctx, name, state)
-	if err != nil {
-		return nil, err
-	}
-	rows = append(rows, row)
-
+// one measures a backend: what only matches.
+func one(ctx context.Context, name string, only *regexp.Regexp, bin, state string) (rows []Row, err error) {
 	var e *engine
 	if _, ok := sockets[name]; ok {
 		e, err = newEngine(ctx, name, require.Python)
@@ -99,34 +99,37 @@ func one(ctx context.Context, name, bin, state string) (rows []Row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Close(context.WithoutCancel(ctx))) }()
-	row, err = create(ctx, p, name, require.Python, e)
-	if err != nil {
-		return nil, err
-	}
-	rows = append(rows, row)
-
 	before := pids("deep-guest")
 	sb, err := p.Create(ctx, &backend.CreateRequest{ID: backend.NewID(), Spec: specification(require.Python)})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, sb.Close()) }()
-	for _, measure := range []func() ([]Row, error){
-		func() ([]Row, error) { return warm(ctx, name, sb, e) },
-		func() ([]Row, error) { return alone(many(ctx, name, sb)) },
-		func() ([]Row, error) { return alone(terminal(ctx, name, sb)) },
-		func() ([]Row, error) { return tree(ctx, name, sb) },
-		func() ([]Row, error) { return flood(ctx, name, sb, newGuest(before)) },
-		func() ([]Row, error) { return stream(ctx, name, sb, e) },
+	guest := newGuest(before)
+	for _, measure := range []struct {
+		name string
+		take func() ([]Row, error)
+	}{
+		{"start", func() ([]Row, error) { return alone(start(ctx, name, state)) }},
+		{"create", func() ([]Row, error) { return alone(create(ctx, p, name, require.Python, e)) }},
+		{"warm", func() ([]Row, error) { return warm(ctx, name, sb, e) }},
+		{"many", func() ([]Row, error) { return alone(many(ctx, name, sb)) }},
+		{"terminal", func() ([]Row, error) { return alone(terminal(ctx, name, sb)) }},
+		{"tree", func() ([]Row, error) { return tree(ctx, name, sb) }},
+		{"flood", func() ([]Row, error) { return flood(ctx, name, sb, guest) }},
+		{"stream", func() ([]Row, error) { return stream(ctx, name, sb, e) }},
+		{"memory", func() ([]Row, error) { return memory(ctx, bin, name, require.Python, state) }},
 	} {
-		more, err := measure()
+		if !only.MatchString(measure.name) {
+			continue
+		}
+		more, err := measure.take()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", measure.name, err)
 		}
 		rows = append(rows, more...)
 	}
-	more, err := memory(ctx, bin, name, require.Python, state)
-	return append(rows, more...), err
+	return rows, nil
 }
 
 func alone(r Row, err error) ([]Row, error) { return []Row{r}, err }

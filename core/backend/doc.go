@@ -43,6 +43,9 @@
 // A path is absolute or relative to the workspace; ".." resolves as the kernel
 // would. An empty path, one with a NUL, a component above 255 bytes or a path
 // above 4095 is [ErrInvalid].
+// A sandbox may show processes as files, in /proc. The one that serves the sandbox
+// is not among what a file operation reaches, nor is what any link there that is
+// not plain text leads to: a command can use those of its own.
 //
 // # Errors
 //

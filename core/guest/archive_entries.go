@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 
@@ -144,7 +143,7 @@ func (r *replacement) finish(h *tar.Header) error {
 
 // setTime sets the time of what a descriptor stands for.
 func setTime(fd int, t time.Time) error {
-	return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), times(t), 0)
+	return unix.UtimesNanoAt(unix.AT_FDCWD, ownLink(fd), times(t), 0)
 }
 
 func times(t time.Time) []unix.Timespec {
@@ -282,7 +281,7 @@ func (u *unpacking) settle(d unpackedDir) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if err = setTime(fd, d.time); err == nil {
-		err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), d.mode)
+		err = unix.Chmod(ownLink(fd), d.mode)
 	}
 	if err == unix.EPERM && !d.ours {
 		return nil // another's directory stays as it is

@@ -266,9 +266,6 @@ func (p *packing) only(path string) error {
 
 // begin packs the header of the regular file that at stands for.
 func (p *packing) begin(rel string, at int, st *unix.Stat_t) error {
-	if err := notOurs(at, st); err != nil {
-		return err
-	}
 	fd, err := reopen(at, unix.O_RDONLY)
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func (c condition) target(path string) (*target, error) {
 
 func isLink(path string) bool {
 	var st unix.Stat_t
-	return unix.Lstat(path, &st) == nil && typeOf(st.Mode) == backend.TypeSymlink
+	return statAt(unix.AT_FDCWD, path, unix.O_NOFOLLOW, &st) == nil && typeOf(st.Mode) == backend.TypeSymlink
 }
 
 // holds checks the condition for what is in the place of r now, and has r check

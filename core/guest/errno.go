@@ -58,7 +58,7 @@ func classify(errno unix.Errno) (kind error, message, hint string) {
 	case unix.EROFS:
 		return backend.ErrPermission, "read-only file system", "write below the workspace, $HOME or /tmp"
 	case unix.ELOOP:
-		return backend.ErrInvalid, "too many symbolic links", "the links form a loop, or none may be followed here; name what they lead to"
+		return backend.ErrInvalid, "a symbolic link that is not followed", "links form a loop, or one leads into a process of /proc; name what it leads to"
 	case unix.ENAMETOOLONG:
 		return backend.ErrInvalid, "name too long", "a name takes 255 bytes and a path 4095; choose a shorter one"
 	case unix.EINVAL:

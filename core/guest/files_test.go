@@ -34,6 +34,7 @@ func fileCases(t *testing.T) {
 		{"Read", caseRead},
 		{"ReadSpecial", caseReadSpecial},
 		{"ReadProc", caseReadProc},
+		{"ProcOfGuest", caseProcOfGuest},
 		{"Write", caseWrite},
 		{"WriteLinks", caseWriteLinks},
 		{"WriteRefused", caseWriteRefused},

@@ -174,7 +174,10 @@ func (g *globWalk) reply() *backend.GlobReply {
 	for i := range matches {
 		if m := &matches[i]; m.Type == backend.TypeSymlink {
 			// One that has vanished since is told without its target.
-			m.Target, _ = readlinkat(g.root, m.Path)
+			if at, err := openAt(g.root, m.Path, unix.O_PATH|unix.O_NOFOLLOW, 0); err == nil {
+				m.Target, _ = readlinkat(at, "")
+				_ = unix.Close(at)
+			}
 		}
 	}
 	return &backend.GlobReply{

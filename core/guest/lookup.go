@@ -13,7 +13,7 @@ import (
 func checkDir(dir, asked string) error {
 	var st unix.Stat_t
 	// The dot makes the kernel search the directory, as chdir will.
-	err := unix.Stat(dir+"/.", &st)
+	err := statAt(unix.AT_FDCWD, dir+"/.", 0, &st)
 	if err == nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ func (s *Sandbox) mkdir(ctx context.Context, req *backend.MkdirRequest) error {
 		if errors.Is(err, unix.ENOTDIR) {
 			// At the end of the path it is in the way, above it is no way.
 			var st unix.Stat_t
-			if unix.Stat(strings.TrimRight(path, "/"), &st) == nil {
+			if statAt(unix.AT_FDCWD, strings.TrimRight(path, "/"), 0, &st) == nil {
 				return unix.EEXIST
 			}
 		}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -182,9 +180,6 @@ func openRegular(path string) (fd int, st *unix.Stat_t, err error) {
 	if err := mustBeRegular(st); err != nil {
 		return -1, nil, err
 	}
-	if err := notOurs(at, st); err != nil {
-		return -1, nil, err
-	}
 	fd, err = reopen(at, unix.O_RDONLY)
 	return fd, st, err
 }
@@ -199,47 +194,4 @@ func mustBeRegular(st *unix.Stat_t) error {
 		return &backend.Error{Kind: backend.ErrInvalid, Message: fmt.Sprintf("not a regular file but a %s", t),
 			Hint: "use it in a command"}
 	}
-}
-
-// reopen opens what the O_PATH descriptor at stands for, with the checks of a
-// first opening.
-func reopen(at int, flags int) (int, error) {
-	return openAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(at), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-}
-
-// openAt is openat without descriptors that leak into commands and without
-// EINTR, which some file systems return to a thread that gets a signal.
-func openAt(dir int, path string, flags int, mode uint32) (int, error) {
-	for {
-		fd, err := unix.Openat(dir, path, flags|unix.O_CLOEXEC, mode)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-// procDevice is the device number of /proc.
-var procDevice = sync.OnceValue(func() uint64 {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc", &st); err != nil {
-		return 0
-	}
-	return st.Dev
-})
-
-// notOurs refuses the guest's own files in /proc. A thread may look at its own
-// process whatever its rights are, and "self" would be the guest.
-func notOurs(at int, st *unix.Stat_t) error {
-	if st.Dev != procDevice() {
-		return nil
-	}
-	path, err := readlinkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(at))
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(path, "/proc/"+strconv.Itoa(os.Getpid())+"/") {
-		return &backend.Error{Kind: backend.ErrPermission, Message: "it belongs to the guest",
-			Hint: "in /proc, \"self\" is the guest; let a command read its own"}
-	}
-	return nil
 }

@@ -54,7 +54,7 @@ func (s *Sandbox) remove(ctx context.Context, req *backend.RemoveRequest) error 
 // protected says why a path that ends in no name cannot be removed.
 func (s *Sandbox) protected(full string) error {
 	var st unix.Stat_t
-	if err := unix.Stat(full, &st); err != nil {
+	if err := statAt(unix.AT_FDCWD, full, 0, &st); err != nil {
 		return err
 	}
 	if s.isWorkspace(&st) {

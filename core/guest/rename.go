@@ -19,18 +19,28 @@ func (s *Sandbox) Rename(ctx context.Context, req *backend.RenameRequest) error 
 		return failed("rename", req.To, err)
 	}
 	return s.files.do(ctx, func() error {
+		fromDir, fromName, err := entryOf(from)
+		if err != nil {
+			return failed("rename", req.From, err)
+		}
+		defer func() { _ = unix.Close(fromDir) }()
+		toDir, toName, err := entryOf(to)
+		if err != nil {
+			return failed("rename", req.To, err)
+		}
+		defer func() { _ = unix.Close(toDir) }()
 		flags := uint(0)
 		if req.NoReplace {
 			flags = unix.RENAME_NOREPLACE
 		}
-		err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
+		err = unix.Renameat2(fromDir, fromName, toDir, toName, flags)
 		if err == nil {
 			return nil
 		}
 		// Which of the two the kernel minds, it does not say.
 		about := req.From
 		var st unix.Stat_t
-		if unix.Lstat(from, &st) == nil {
+		if unix.Fstatat(fromDir, fromName, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
 			about = req.To
 		}
 		if err == unix.ENOTEMPTY {
@@ -42,4 +52,18 @@ func (s *Sandbox) Rename(ctx context.Context, req *backend.RenameRequest) error 
 		}
 		return failed("rename", about, err)
 	})
+}
+
+// entryOf opens the directory a path is in, and returns its last name with the
+// slash that may follow it: it is the kernel's to say what that means.
+func entryOf(path string) (dir int, name string, err error) {
+	parent, name, slash := splitPath(path)
+	switch {
+	case name == "":
+		name = "."
+	case slash:
+		name += "/"
+	}
+	dir, err = openAt(unix.AT_FDCWD, parent, unix.O_PATH|unix.O_DIRECTORY, 0)
+	return dir, name, err
 }

@@ -118,7 +118,11 @@ func NewSandbox(c Config) (*Sandbox, error) {
 
 // start starts what works for the sandbox.
 func (s *Sandbox) start(uid, gid uint32) error {
-	var err error
+	err := checkOpen()
+	if err != nil {
+		return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Err: err,
+			Hint: "Linux 5.6 or later is needed, and a seccomp profile that allows openat2"}
+	}
 	if int(uid) != os.Geteuid() && !mayActAs() {
 		return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup",
 			Message: fmt.Sprintf("the guest may not run commands as uid %d", uid),

@@ -25,17 +25,22 @@ func (s *Sandbox) stat(ctx context.Context, req *backend.StatRequest) (*backend.
 	}
 	var info backend.FileInfo
 	err = s.files.do(ctx, func() error {
-		var st unix.Stat_t
-		flags := unix.AT_SYMLINK_NOFOLLOW
-		if req.Follow {
-			flags = 0
+		flags := unix.O_PATH
+		if !req.Follow {
+			flags |= unix.O_NOFOLLOW
 		}
-		if err := unix.Fstatat(unix.AT_FDCWD, path, &st, flags); err != nil {
+		at, err := openAt(unix.AT_FDCWD, path, flags, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(at) }()
+		var st unix.Stat_t
+		if err := unix.Fstat(at, &st); err != nil {
 			return err
 		}
 		info = fileInfo(req.Path, &st)
 		if info.Type == backend.TypeSymlink {
-			info.Target, err = readlinkat(unix.AT_FDCWD, path)
+			info.Target, err = readlinkat(at, "")
 		}
 		return err
 	})

@@ -270,6 +270,18 @@ func TestFaultsOfPathsAreFound(t *testing.T) {
 			}
 			return nil
 		}}}},
+		{"path-into-guest", "its environment is read", reading(func(s backend.Sandbox, ctx context.Context, req *backend.ReadFileRequest) (*backend.File, error) {
+			if req.Path == "/proc/thread-self/environ" {
+				return &backend.File{ReadCloser: io.NopCloser(strings.NewReader("PATH=/bin"))}, nil
+			}
+			return s.ReadFile(ctx, req)
+		})},
+		{"path-into-guest", "a link tells what it has open", brokenBackend{sandbox: brokenSandbox{stat: func(s backend.Sandbox, ctx context.Context, req *backend.StatRequest) (*backend.FileInfo, error) {
+			if req.Path == "/proc/1/fd/0" && !req.Follow {
+				return &backend.FileInfo{Path: req.Path, Type: backend.TypeSymlink, Target: "socket:[1]"}, nil
+			}
+			return s.Stat(ctx, req)
+		}}}},
 		{"path-cancelled", "the context is not looked at", brokenBackend{sandbox: brokenSandbox{remove: func(s backend.Sandbox, ctx context.Context, req *backend.RemoveRequest) error {
 			return s.Remove(context.WithoutCancel(ctx), req)
 		}}}},

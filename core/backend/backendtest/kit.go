@@ -64,7 +64,7 @@ func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
 		backendRules, capabilityRules, lifecycleRules, endRules, imageRules, bareRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
-		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, ignoredRules, pathRules, specialRules, putArchiveRules, getArchiveRules, hostileRules,
+		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, ignoredRules, pathRules, procRules, specialRules, putArchiveRules, getArchiveRules, hostileRules,
 	} {
 		all = append(all, part...)
 	}

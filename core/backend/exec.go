@@ -40,7 +40,7 @@ type ExecRequest struct {
 	// An error other than io.EOF cancels the command and is returned.
 	Stdin io.Reader
 	// KeepStdin leaves the input of a command that Start starts open, for
-	// WriteStdin. Without it the input is empty.
+	// WriteStdin. Without it the input is empty. It is ErrInvalid for Exec.
 	KeepStdin bool
 	// Stdout and Stderr get the output as it comes, each from one goroutine at a
 	// time. A slow writer slows the command. Nil discards.

@@ -13,7 +13,12 @@ import (
 
 // Exec implements backend.Sandbox.
 func (s *Sandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
-	x, err := s.begin(ctx, "exec", req)
+	const op = "exec"
+	if req.KeepStdin {
+		return nil, &backend.Error{Kind: backend.ErrInvalid, Op: op, Path: req.ID, Message: "KeepStdin is for Start",
+			Hint: "give the input as Stdin, or start the command in the background"}
+	}
+	x, err := s.begin(ctx, op, req)
 	if err != nil {
 		return nil, err
 	}

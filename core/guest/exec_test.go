@@ -205,6 +205,7 @@ func caseRefused(f *fixture) {
 		"long grace":     {Argv: []string{"true"}, Grace: &long},
 		"limit":          {Argv: []string{"true"}, OutputLimit: -1},
 		"NUL in dir":     {Argv: []string{"true"}, Dir: "a\x00"},
+		"input kept":     {Argv: []string{"true"}, KeepStdin: true},
 		"over-long name": {Argv: []string{"true"}, Dir: strings.Repeat("x", 256)},
 	} {
 		res, err := f.Exec(f.t.Context(), req)

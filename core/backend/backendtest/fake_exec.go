@@ -224,6 +224,9 @@ func (x *execution) settle(st status, took time.Duration) {
 // Exec implements backend.Sandbox.
 func (s *fakeSandbox) Exec(ctx context.Context, req *backend.ExecRequest) (*backend.ExecResult, error) {
 	const op = "exec"
+	if req.KeepStdin {
+		return nil, fault(backend.ErrInvalid, op, req.ID, "KeepStdin is for Start")
+	}
 	x, err := s.beginExec(ctx, op, req)
 	if err != nil {
 		return nil, err

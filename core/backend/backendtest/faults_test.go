@@ -349,6 +349,7 @@ func TestFaultsAreFound(t *testing.T) {
 		})},
 		{"exec-id-twice", "an id may be used twice", execIn(func(r *backend.ExecRequest) { r.ID = "" })},
 		{"exec-invalid", "a negative timeout is none", execIn(func(r *backend.ExecRequest) { r.Timeout = max(r.Timeout, 0) })},
+		{"exec-keep-stdin", "it is ignored", execIn(func(r *backend.ExecRequest) { r.KeepStdin = false })},
 		{"outcome", "results are forgotten", brokenBackend{sandbox: brokenSandbox{outcome: func(_ backend.Sandbox, _ context.Context, req *backend.OutcomeRequest) (*backend.OutcomeReply, error) {
 			return nil, &backend.Error{Kind: backend.ErrNotFound, Op: "outcome"}
 		}}}},

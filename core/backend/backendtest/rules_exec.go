@@ -478,6 +478,25 @@ var execRules = []Rule{
 		},
 	},
 	{
+		Name:     "exec-keep-stdin",
+		Sentence: "What a command in the foreground reads is its caller's Stdin: KeepStdin is ErrInvalid with a hint, and nothing runs.",
+		run: func(t *T) {
+			for what, change := range map[string]func(*backend.ExecRequest){
+				"alone": func(*backend.ExecRequest) {}, "beside Stdin": func(r *backend.ExecRequest) { r.Stdin = strings.NewReader("x") },
+			} {
+				req := &backend.ExecRequest{ID: backend.NewID(), Argv: []string{"true"}, KeepStdin: true}
+				change(req)
+				r := t.exec(req)
+				t.wantKind(what, r.err, backend.ErrInvalid)
+				if r.err != nil && backend.HintOf(r.err) == "" {
+					t.Errorf("%s: no hint: %v", what, r.err)
+				}
+				_, err := t.sandbox().Outcome(t.ctx, &backend.OutcomeRequest{ID: req.ID})
+				t.wantKind(what+", its outcome", err, backend.ErrNotFound)
+			}
+		},
+	},
+	{
 		Name:     "exec-id-twice",
 		Sentence: "A second start with the same id is refused with ErrExists: no command runs twice.",
 		Shell:    true,

@@ -39,7 +39,9 @@ type StatsRequest struct{}
 type Stats struct {
 	// Uptime since the sandbox began.
 	Uptime time.Duration
-	// CPUTime of all that has run in it.
+	// CPUTime of all that has run in it, what has ended included. That a control
+	// group of the sandbox's own tells and nothing else: a process whose parent does
+	// not wait for it takes what it has used along.
 	CPUTime time.Duration
 	// Memory in use and at most, in bytes.
 	Memory, MemoryLimit int64

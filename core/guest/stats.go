@@ -34,7 +34,10 @@ func (s *Sandbox) Stats(ctx context.Context, _ *backend.StatsRequest) (*backend.
 	return stats, nil
 }
 
-// cpuTime is what all that ran in the groups has used.
+// cpuTime is what all that ran in the groups has used. The times of processes would
+// not add up to it: those of the ended count only where somebody waited for them,
+// which a command can do without, and which none does for what a nested namespace
+// takes along when it is killed.
 func (c cgroups) cpuTime() time.Duration {
 	if n := c.counter("cpu.stat", "", "cpu.stat", "usage_usec"); n != untold {
 		return time.Duration(n) * time.Microsecond

@@ -71,6 +71,10 @@ type hierarchies struct {
 	has []string
 }
 
+// accounting is the controller of version 1 that counts processor time and limits
+// nothing. It may be mounted with cpu or by itself. Version 2 counts in every cgroup.
+const accounting = "cpuacct"
+
 // cgroupsFor returns the cgroups of a sandbox, and which controllers cannot be
 // had.
 func (h hierarchies) cgroupsFor(name string, spec backend.Spec) (groups []jail.Cgroup, missing []string) {
@@ -97,6 +101,12 @@ func (h hierarchies) cgroupsFor(name string, spec backend.Spec) (groups []jail.C
 	}
 	if len(unified.Files) > 0 {
 		groups = append(groups, unified)
+	}
+	if parent, ok := h.v1[accounting]; ok {
+		dir := filepath.Join(parent, name)
+		if _, ok := made[dir]; !ok {
+			groups = append(groups, jail.Cgroup{Dir: dir})
+		}
 	}
 	return groups, missing
 }

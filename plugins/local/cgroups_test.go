@@ -74,12 +74,18 @@ func TestCgroupsFor(t *testing.T) {
 		{"v1", hierarchies{v1: map[string]string{"memory": "/m", "pids": "/p", "cpu": "/c", "cpuacct": "/c"}},
 			[]string{"/m/x/memory.limit_in_bytes=67108864", "/m/x/memory.memsw.limit_in_bytes=67108864", "/p/x/pids.max=100",
 				"/c/x/cpu.cfs_period_us=100000", "/c/x/cpu.cfs_quota_us=50000"}, ""},
+		{"v1, accounting by itself", hierarchies{v1: map[string]string{"memory": "/m", "pids": "/p", "cpu": "/c", "cpuacct": "/a"}},
+			[]string{"/m/x/memory.limit_in_bytes=67108864", "/m/x/memory.memsw.limit_in_bytes=67108864", "/p/x/pids.max=100",
+				"/c/x/cpu.cfs_period_us=100000", "/c/x/cpu.cfs_quota_us=50000", "/a/x"}, ""},
 		{"some of each", hierarchies{v1: map[string]string{"pids": "/p"}, v2: "/u", has: []string{"memory"}},
 			[]string{"/p/x/pids.max=100", "/u/x/memory.max=67108864", "/u/x/memory.swap.max=0"}, "cpu"},
 	} {
 		groups, missing := c.h.cgroupsFor("x", spec)
 		var files []string
 		for _, g := range groups {
+			if len(g.Files) == 0 {
+				files = append(files, g.Dir)
+			}
 			for _, f := range g.Files {
 				files = append(files, filepath.Join(g.Dir, f.Name)+"="+f.Value)
 			}

@@ -533,7 +533,7 @@ func wantNoCgroups(t *testing.T, id string) {
 	t.Helper()
 	h, err := findHierarchies()
 	check(t, err)
-	for _, parent := range []string{h.v2, h.v1["memory"], h.v1["pids"], h.v1["cpu"]} {
+	for _, parent := range []string{h.v2, h.v1["memory"], h.v1["pids"], h.v1["cpu"], h.v1[accounting]} {
 		found, err := filepath.Glob(filepath.Join(parent, "deep-"+hashed(id)+"-*"))
 		check(t, err)
 		if parent != "" && len(found) > 0 {

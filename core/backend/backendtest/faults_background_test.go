@@ -204,6 +204,20 @@ func TestInsideFaultsAreFound(t *testing.T) {
 		{"stats", "it is the same all the time", commands(brokenCommands{stats: func(backend.Sandbox, context.Context, *backend.StatsRequest) (*backend.Stats, error) {
 			return &backend.Stats{Uptime: time.Second, MemoryLimit: 256 << 20, PIDsLimit: 200, KeptOutput: 100_000, KeptOutputLimit: 32 << 20}, nil
 		}})},
+		{"stats-cpu-time", "what has ended has used nothing", commands(brokenCommands{stats: func(s backend.Sandbox, ctx context.Context, req *backend.StatsRequest) (*backend.Stats, error) {
+			st, err := s.Stats(ctx, req)
+			if err == nil && st.Execs == 0 {
+				st.CPUTime = 0
+			}
+			return st, err
+		}})},
+		{"stats-cpu-time", "it is unknown for no reason", commands(brokenCommands{stats: func(s backend.Sandbox, ctx context.Context, req *backend.StatsRequest) (*backend.Stats, error) {
+			st, err := s.Stats(ctx, req)
+			if err == nil {
+				st.CPUTime = -1
+			}
+			return st, err
+		}})},
 		{"dial-exact", "bytes are mended to be UTF-8", dialled(func(c backend.Conn) backend.Conn { return lossyConn{c} })},
 		{"dial-server-ends", "bytes are lost", dialled(func(c backend.Conn) backend.Conn { _, _ = c.Read(make([]byte, 1)); return c })},
 		{"dial-close", "a closed connection is one that has ended", dialled(func(c backend.Conn) backend.Conn { return cutConn{c} })},

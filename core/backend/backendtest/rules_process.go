@@ -115,6 +115,36 @@ var processRules = []Rule{
 			}
 		},
 	},
+	{
+		Name:     "stats-cpu-time",
+		Sentence: "CPUTime of Stats holds what ended commands have used, those that were killed too; it may be unknown where the sandbox says that it does without a cpu limit.",
+		Shell:    true, Needs: backend.CapProcesses,
+		run: func(t *T) {
+			sb := t.newSandbox(nil)
+			used := func() time.Duration {
+				st, err := sb.Stats(t.ctx, &backend.StatsRequest{})
+				t.must("stats", err)
+				return st.CPUTime
+			}
+			last := used()
+			if last < 0 && !degraded(sb, "cpu") {
+				t.Fatalf("it is not known, and the sandbox does without nothing: %v", sb.Info().Degraded)
+			}
+			for what, req := range map[string]*backend.ExecRequest{
+				"one that ended":     {Shell: "head -c 50000000 /dev/zero | wc -c"},
+				"one that was ended": {Shell: "while :; do :; done", Timeout: 300 * time.Millisecond, Grace: new(time.Duration)},
+			} {
+				r := t.execIn(t.ctx, sb, req)
+				t.must(what, r.err)
+				now := used()
+				// Both are the kernel's, and not to the same tick.
+				if told := r.UserTime + r.SystemTime; last >= 0 && now-last < told*9/10 || last < 0 && now != last {
+					t.Errorf("%s used %v, and the sandbox %v before and %v after", what, told, last, now)
+				}
+				last = now
+			}
+		},
+	},
 }
 
 // degraded reports whether a sandbox says that it does without a limit.

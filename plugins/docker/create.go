@@ -13,6 +13,7 @@ import (
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
+	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 )
 
 // plan is a container that is to be made.
@@ -228,18 +229,23 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		ReadonlyRootfs: true,
 		CapDrop:        []string{"ALL"},
 		CapAdd:         pluginsdk.EngineCaps(),
-		// deep's own seccomp profile goes here, beside it: "seccomp=" and its JSON.
-		// Until then the engine's applies, and Check says so.
-		SecurityOpt: []string{"no-new-privileges"},
-		ShmSize:     shm,
-		Tmpfs:       map[string]string{},
-		Mounts:      p.mounts,
+		SecurityOpt:    []string{"no-new-privileges"},
+		ShmSize:        shm,
+		Tmpfs:          map[string]string{},
+		Mounts:         p.mounts,
 		Resources: container.Resources{
 			Memory:     spec.Memory,
 			MemorySwap: spec.Memory, // of both together: no swap
 			PidsLimit:  &spec.PIDs,
 			NanoCPUs:   int64(spec.CPUs * 1e9),
 		},
+	}
+	if f.seccomp {
+		profile, err := seccomp.Profile(img.arch)
+		if err != nil {
+			return err
+		}
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")

@@ -312,8 +312,11 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	s.NoNewPrivileges = &yes
 	s.CapDrop = []string{"ALL"}
 	s.CapAdd = pluginsdk.EngineCaps()
-	// deep's own seccomp profile goes here, by path: s.SeccompProfilePath. Until
-	// then the engine's applies, and Check says so.
+	if f.seccomp().Present {
+		if s.SeccompProfilePath, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
+			return nil, err
+		}
+	}
 
 	s.ImageVolumeMode = "ignore"
 	s.ShmSize = &shm

@@ -8,8 +8,8 @@ import (
 	guestv1 "github.com/deep-sandbox/deep/core/proto/guest/v1"
 )
 
-// Confinement is what the guest puts commands under, for a backend that has no
-// engine to put the whole sandbox under it. The zero value is nothing.
+// Confinement is what the guest puts commands under, besides what the whole sandbox
+// is under. The zero value is nothing.
 type Confinement struct {
 	// Seccomp is a filter as package seccomp's Program makes it.
 	Seccomp []bpf.RawInstruction

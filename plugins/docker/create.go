@@ -28,6 +28,7 @@ type plan struct {
 	// newWorkspace is set when a kept workspace was made for this sandbox.
 	newWorkspace bool
 	degraded     []string
+	confine      pluginsdk.Confinement
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -87,7 +88,7 @@ func (b *dockerBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(p.config.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace}, nil
 }
 
 // start gives a new workspace to its user and starts the guest, unless ctx has
@@ -246,6 +247,9 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 			return err
 		}
 		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
+		if p.confine.Seccomp, err = seccomp.Program(img.arch); err != nil {
+			return err
+		}
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")

@@ -49,11 +49,7 @@ func (m *making) confine() error {
 		case l.Name == backend.NameLandlock:
 			m.confined.Writable = places(m.plan)
 		default:
-			profile, err := seccomp.Profile(runtime.GOARCH)
-			if err != nil {
-				return err
-			}
-			if m.confined.Seccomp, err = seccomp.Program(profile); err != nil {
+			if m.confined.Seccomp, err = seccomp.Program(runtime.GOARCH); err != nil {
 				return err
 			}
 		}

@@ -3,8 +3,8 @@
 // here. It begins with that of Moby for a container without capabilities, and
 // denies more:
 //
-//   - openat2, io_uring and clone3, whose arguments a filter cannot see: with
-//     ENOSYS, so that programs take what they took before there were these;
+//   - io_uring and clone3, and to commands openat2, whose arguments a filter cannot
+//     see: with ENOSYS, so that programs take what they took before there were these;
 //   - setuid and setgid bits, by every call that can set one;
 //   - sockets but of local, internet and routing families: so no AF_VSOCK, AF_ALG
 //     or AF_PACKET, which reach around the network a sandbox has;

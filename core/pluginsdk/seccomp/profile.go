@@ -11,7 +11,8 @@ import (
 var profiles embed.FS
 
 // Profile returns the profile for an architecture by Go's name, amd64 or arm64, as
-// engines take it.
+// engines take it: for a container with its guest. Commands are put under [Program]
+// besides.
 func Profile(arch string) ([]byte, error) {
 	profile, err := profiles.ReadFile(arch + ".json")
 	if err != nil {

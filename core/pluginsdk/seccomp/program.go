@@ -17,19 +17,32 @@ const (
 	errnoUnknown = 38 // ENOSYS
 )
 
-// Program returns a profile as a program for the kernel of this machine, where
-// there is no engine to make one of it.
+// Program returns the filter that commands are put under, by the guest, on every
+// backend: the profile as a program for a kernel of that architecture, without
+// what the guest alone may do.
 //
 // The program goes up through the numbers of calls. What they answer without
 // looking at arguments, the kernel finds out once and never runs it again for.
-func Program(profile []byte) ([]bpf.RawInstruction, error) {
+func Program(architecture string) ([]bpf.RawInstruction, error) {
+	profile, err := Profile(architecture)
+	if err != nil {
+		return nil, err
+	}
+	return compile(profile, architecture)
+}
+
+// guests are calls that the guest alone may make. A filter cannot see the mode that
+// openat2 gives a file; programs do without it on older kernels, and so do here.
+var guests = []string{"openat2"}
+
+func compile(profile []byte, architecture string) ([]bpf.RawInstruction, error) {
 	var p specs.LinuxSeccomp
 	if err := json.Unmarshal(profile, &p); err != nil {
 		return nil, fmt.Errorf("read a seccomp profile: %w", err)
 	}
 	// The tables only: the programs that package makes take an argument for the
 	// number of a call where one rule follows another (v1.6.0).
-	native, err := arch.GetInfo("")
+	native, err := arch.GetInfo(architecture)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +116,11 @@ func decide(p specs.LinuxSeccomp, native *arch.Info) ([]call, error) {
 			if len(c.allowed) > 0 && c.answer != answerErrno|errnoDenied {
 				return nil, fmt.Errorf("a seccomp profile with two answers for %s", name)
 			}
+		}
+	}
+	for _, name := range guests {
+		if number, there := native.SyscallNames[name]; there {
+			calls[number] = call{answer: answerErrno | errnoUnknown}
 		}
 	}
 	return calls, nil

@@ -1,6 +1,5 @@
 // Package confine puts a thread, and all it starts, under a seccomp filter and a
-// Landlock domain: the two layers that commands get from the guest where there is
-// no engine to put its whole container under one.
+// Landlock domain: the two layers that commands get from the guest.
 package confine
 
 import (

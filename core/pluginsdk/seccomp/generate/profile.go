@@ -58,10 +58,9 @@ func (a architecture) applies(call *seccomp.Syscall) bool {
 // Bits of a mode that make a program another user's, and of open's flags that
 // make its mode count (fcntl.h).
 const (
-	setID     = unix.S_ISUID | unix.S_ISGID
-	creating  = unix.O_CREAT | tmpfile
-	tmpfile   = 0o20000000 // of O_TMPFILE, which holds O_DIRECTORY too
-	argsBlind = "openat2"
+	setID    = unix.S_ISUID | unix.S_ISGID
+	creating = unix.O_CREAT | tmpfile
+	tmpfile  = 0o20000000 // of O_TMPFILE, which holds O_DIRECTORY too
 )
 
 // modes are the calls that can set the mode of a file, with the number of that
@@ -79,7 +78,7 @@ var families = []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}
 
 // ours are the calls that the rules decide alone.
 var ours = func() []string {
-	names := []string{argsBlind, "socket", "socketcall", "socketpair", "prlimit64", "modify_ldt"}
+	names := []string{"socket", "socketcall", "socketpair", "prlimit64", "modify_ldt"}
 	for name := range modes {
 		names = append(names, name)
 	}
@@ -92,7 +91,7 @@ var ours = func() []string {
 // rules allow what of our calls is allowed; the default denies the rest.
 func rules() []specs.LinuxSyscall {
 	nosys := uint(unix.ENOSYS)
-	list := []specs.LinuxSyscall{{Names: []string{argsBlind, "io_uring_enter", "io_uring_register", "io_uring_setup"}, Action: specs.ActErrno, ErrnoRet: &nosys}}
+	list := []specs.LinuxSyscall{{Names: []string{"io_uring_enter", "io_uring_register", "io_uring_setup"}, Action: specs.ActErrno, ErrnoRet: &nosys}}
 	for _, name := range sorted(modes) {
 		list = append(list, allow(name, none(modes[name], setID)))
 	}

@@ -171,8 +171,8 @@ func (x *SetupRequest) GetConfinement() *Confinement {
 	return nil
 }
 
-// Confinement is what the guest puts commands under where no engine puts the
-// whole container under it.
+// Confinement is what the guest puts commands under, besides what the whole sandbox
+// is under.
 type Confinement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Seccomp filter: instructions of eight bytes, as the kernel takes them; none if

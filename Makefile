@@ -13,6 +13,8 @@ SHELL       := /bin/bash
 TAGS    := remote,containers_image_openpgp,exclude_graphdriver_btrfs
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/deep-sandbox/deep/core/internal/version.Version=$(VERSION)
+# deep knows the sums of the plugins built with it.
+SUMS    := github.com/deep-sandbox/deep/core/internal/version.Plugins
 GOBUILD := CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
 
 export GOFLAGS := -buildvcs=false
@@ -24,10 +26,11 @@ TOOLS    := -modfile=tools/go.mod
 
 .PHONY: build
 build: ## Build deep, the plugins and the guest into bin/
-	@mkdir -p bin/plugins bin/guest
-	$(GOBUILD) -o bin/deep ./cmd/deep
+	@umask 022 && mkdir -p bin/plugins bin/guest
 	for b in $(BACKENDS); do $(GOBUILD) -o bin/plugins/deep-backend-$$b ./plugins/$$b; done
 	for a in amd64 arm64; do GOOS=linux GOARCH=$$a $(GOBUILD) -o bin/guest/deep-guest-linux-$$a ./cmd/deep-guest; done
+	@chmod go-w bin/plugins bin/plugins/* bin/guest bin/guest/*  # which deep would refuse
+	$(GOBUILD) -o bin/deep -ldflags "$(LDFLAGS) -X $(SUMS)=$$(cd bin/plugins && sha256sum $(BACKENDS:%=deep-backend-%) | sed 's/^\([0-9a-f]*\) .*deep-backend-\(.*\)/\2=\1/' | paste -sd,)" ./cmd/deep
 
 .PHONY: generate
 generate: ## Generate the protocol's Go code (needs protoc)

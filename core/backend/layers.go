@@ -13,7 +13,6 @@ const (
 	NamePIDsLimit       = "pids limit"
 	NameCPULimit        = "cpu limit"
 	NameSeccomp         = "seccomp"
-	NameDeepSeccomp     = "deep's seccomp profile"
 	NameNamespaces      = "namespaces"
 	NameUserNamespace   = "user namespace"
 	NameUserSplit       = "user split"
@@ -29,7 +28,7 @@ const (
 // LayerNames are all of them. A configuration that accepts the lack of another
 // one is refused: a slip of the pen would otherwise be found when a sandbox is.
 var LayerNames = []string{
-	NameMemoryLimit, NameSwapLimit, NamePIDsLimit, NameCPULimit, NameSeccomp, NameDeepSeccomp,
+	NameMemoryLimit, NameSwapLimit, NamePIDsLimit, NameCPULimit, NameSeccomp,
 	NameNamespaces, NameUserNamespace, NameUserSplit, NameCapabilities, NameNoNewPrivileges,
 	NameNetwork, NameRootFileSystem, NameResourceLimits, NameLandlock, NameDiskQuota,
 }

@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/trust"
 )
 
 const (
@@ -113,8 +114,8 @@ func readTrusted(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &FileError{Path: path, What: "the configuration is not a regular file", Hint: "name a file"}
 	}
-	if who := otherWriter(info); who != "" {
-		return nil, &FileError{Path: path, What: "refused: " + who + " can write it", Hint: trustHint(info, path)}
+	if who := trust.Writer(info); who != "" {
+		return nil, &FileError{Path: path, What: "refused: " + who + " can write it", Hint: trustHint(who, path)}
 	}
 	if err := trustDirectories(path); err != nil {
 		return nil, err
@@ -129,45 +130,20 @@ func readTrusted(path string) ([]byte, error) {
 	return text, nil
 }
 
-// trustDirectories refuses a file that others could replace by another one: the
-// directory it is in, and for a symbolic link the one the link is in too.
+// trustDirectories refuses a file that others could replace by another one.
 func trustDirectories(path string) error {
-	target, err := filepath.EvalSymlinks(path)
+	dir, who, err := trust.Directory(path)
 	if err != nil {
-		return &FileError{Path: path, What: "cannot follow the path", Err: cause(err)}
+		return &FileError{Path: path, What: "cannot look at the directory of the configuration", Err: cause(err)}
 	}
-	for _, dir := range []string{filepath.Dir(path), filepath.Dir(target)} {
-		info, err := os.Stat(dir)
-		if err != nil {
-			return &FileError{Path: dir, What: "cannot look at the directory of the configuration", Err: cause(err)}
-		}
-		// In a sticky directory, as /tmp is, others cannot rename what is not theirs.
-		if info.Mode()&fs.ModeSticky != 0 {
-			continue
-		}
-		if who := otherWriter(info); who != "" {
-			return &FileError{Path: path, What: "refused: " + who + " can write its directory " + backend.Printable(dir), Hint: trustHint(info, dir)}
-		}
+	if who != "" {
+		return &FileError{Path: path, What: "refused: " + who + " can write its directory " + backend.Printable(dir), Hint: trustHint(who, dir)}
 	}
 	return nil
 }
 
-// otherWriter says who beside this user and root can write a file, "" if nobody.
-func otherWriter(info fs.FileInfo) string {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return fmt.Sprintf("another user (uid %d)", st.Uid)
-	}
-	switch {
-	case info.Mode().Perm()&0o002 != 0:
-		return "everybody"
-	case info.Mode().Perm()&0o020 != 0:
-		return "its group"
-	}
-	return ""
-}
-
-func trustHint(info fs.FileInfo, path string) string {
-	if info.Mode().Perm()&0o022 == 0 {
+func trustHint(who, path string) string {
+	if strings.HasPrefix(who, "another user") {
 		return "it decides what sandboxes may do: have it owned by you or root"
 	}
 	return "it decides what sandboxes may do: check it, then chmod go-w " + backend.Printable(path)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
 )
 
@@ -25,7 +26,7 @@ type groupDomain struct {
 	groups   *groupIDs
 }
 
-func newGroupDomain(uid, gid uint32, r *reaper, files *userThreads) (*groupDomain, error) {
+func newGroupDomain(uid, gid uint32, r *reaper, files *userThreads, rules confine.Rules) (*groupDomain, error) {
 	low, high, err := groupRange("/proc/self/gid_map", gid)
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func newGroupDomain(uid, gid uint32, r *reaper, files *userThreads) (*groupDomai
 	if err != nil {
 		return nil, err
 	}
-	st, err := newStarter()
+	st, err := newStarter(rules)
 	if err != nil {
 		sw.close()
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
 )
 
@@ -20,14 +21,20 @@ import (
 // guest's user namespace. Package nsinit is what runs in it first.
 type pidnsDomain struct {
 	reaper *reaper
+	// rules are what commands are put under, encoded.
+	rules string
 
 	mu    sync.Mutex
 	tasks map[*pidnsTask]bool // whose namespace is not known to be gone
 }
 
 // newPIDNSDomain checks that namespaces can be had by making one.
-func newPIDNSDomain(r *reaper) (*pidnsDomain, error) {
-	d := &pidnsDomain{reaper: r, tasks: map[*pidnsTask]bool{}}
+func newPIDNSDomain(r *reaper, rules confine.Rules) (*pidnsDomain, error) {
+	encoded, err := rules.Encode()
+	if err != nil {
+		return nil, err
+	}
+	d := &pidnsDomain{reaper: r, rules: encoded, tasks: map[*pidnsTask]bool{}}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -48,7 +55,7 @@ func newPIDNSDomain(r *reaper) (*pidnsDomain, error) {
 func (*pidnsDomain) name() string { return "pidns" }
 
 func (d *pidnsDomain) start(cmd *command) (task, error) {
-	spec, err := nsinit.Spec{Program: cmd.program, Dir: cmd.dir, Argv: cmd.argv, Env: cmd.env, Terminal: cmd.terminal}.File()
+	spec, err := nsinit.Spec{Program: cmd.program, Dir: cmd.dir, Argv: cmd.argv, Env: cmd.env, Terminal: cmd.terminal, Rules: d.rules}.File()
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 )
 
 // Bounds of the threads that touch files. Walks (List, Glob, Grep, Remove) have
@@ -38,6 +39,8 @@ type Config struct {
 	KeptOutput int64
 	// Degraded is repeated by each result.
 	Degraded []string
+	// Confine is what commands are put under.
+	Confine confine.Rules
 }
 
 // Sandbox is the sandbox this process is the first one of. There is one in a
@@ -97,7 +100,7 @@ func NewSandbox(c Config) (*Sandbox, error) {
 	if s.null, err = os.OpenFile("/dev/null", os.O_RDONLY, 0); err != nil {
 		return nil, failed("setup", "/dev/null", err)
 	}
-	if err := s.start(c.UID, c.GID); err != nil {
+	if err := s.start(c.UID, c.GID, c.Confine); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
 	if s.cgroups, err = findCgroups(); err != nil {
@@ -117,7 +120,7 @@ func NewSandbox(c Config) (*Sandbox, error) {
 }
 
 // start starts what works for the sandbox.
-func (s *Sandbox) start(uid, gid uint32) error {
+func (s *Sandbox) start(uid, gid uint32, rules confine.Rules) error {
 	err := checkOpen()
 	if err != nil {
 		return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Err: err,
@@ -137,14 +140,14 @@ func (s *Sandbox) start(uid, gid uint32) error {
 	}
 	s.reaper = newReaper()
 	if int(uid) == os.Geteuid() {
-		if s.domain, err = newPIDNSDomain(s.reaper); err != nil {
+		if s.domain, err = newPIDNSDomain(s.reaper, rules); err != nil {
 			return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Err: err,
 				Message: "commands under the guest's own uid need a PID namespace each",
 				Hint:    "run commands under another uid, or give the guest CAP_SYS_ADMIN in a user namespace"}
 		}
 		return nil
 	}
-	if s.domain, err = newGroupDomain(uid, gid, s.reaper, s.files); err != nil {
+	if s.domain, err = newGroupDomain(uid, gid, s.reaper, s.files, rules); err != nil {
 		return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Err: err,
 			Message: "commands need a supplementary group each",
 			Hint:    "map at least a few thousand group ids into the sandbox's user namespace"}
@@ -165,6 +168,8 @@ func (c Config) check() error {
 		return invalid("timeout", "negative timeout")
 	case c.KeptOutput < 0:
 		return invalid("kept output", "negative number of bytes")
+	case c.Confine.Check() != nil:
+		return invalid("confinement", c.Confine.Check().Error())
 	case os.Getpid() != 1:
 		return invalid("", "the guest must be process 1 of its PID namespace")
 	case int(c.UID) == os.Geteuid() && int(c.GID) != os.Getegid():

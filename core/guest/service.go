@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 	"github.com/deep-sandbox/deep/core/internal/version"
 	"github.com/deep-sandbox/deep/core/internal/wire"
 	guestv1 "github.com/deep-sandbox/deep/core/proto/guest/v1"
@@ -36,6 +37,10 @@ func (s *service) Setup(_ context.Context, req *guestv1.SetupRequest) (*guestv1.
 			return nil, wire.Error(&backend.Error{Kind: backend.ErrInvalid, Op: "setup", Message: "negative duration"})
 		}
 	}
+	rules := confine.Rules{Filter: slices.Clone(req.GetConfinement().GetSeccomp())}
+	for _, path := range req.GetConfinement().GetWritable() {
+		rules.Writable = append(rules.Writable, string(path))
+	}
 	sandbox, err := NewSandbox(Config{
 		ID:        req.GetSandboxId(),
 		Workspace: string(req.GetWorkspace()),
@@ -44,6 +49,7 @@ func (s *service) Setup(_ context.Context, req *guestv1.SetupRequest) (*guestv1.
 		Timeout:    time.Duration(req.GetDefaultTimeoutNs()),
 		KeptOutput: req.GetKeptOutput(),
 		Degraded:   slices.Clone(req.GetDegraded()),
+		Confine:    rules,
 	})
 	if err != nil {
 		return nil, wire.Error(err)

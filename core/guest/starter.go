@@ -4,6 +4,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 )
 
 // commandNice is the priority commands start with, by nice(1)'s numbers; the
@@ -12,16 +14,20 @@ import (
 // times as much as one of them.
 const commandNice = 19
 
-// starter is a thread that commands are started from. They inherit its priority,
-// which no thread can raise again.
+// starter is a thread that commands are started from. They inherit its priority
+// and what it is confined by, neither of which can be undone.
 type starter struct{ work chan func() }
 
-func newStarter() (*starter, error) {
+func newStarter(rules confine.Rules) (*starter, error) {
 	s := &starter{work: make(chan func())}
 	failed := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with this
-		failed <- unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), commandNice)
+		err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), commandNice)
+		if err == nil {
+			err = rules.Apply()
+		}
+		failed <- err
 		for fn := range s.work {
 			fn()
 		}

@@ -20,6 +20,9 @@ type Found struct {
 	Path string
 }
 
+// pluginsDir is beside the program.
+const pluginsDir = "plugins"
+
 // SearchPath returns the directories plugins are looked for in, first one first:
 // those of DEEP_PLUGIN_PATH, plugins/ beside this program, and deep/plugins in
 // the user's data directory. Never the working directory, which may be a
@@ -32,7 +35,7 @@ func SearchPath() []string {
 		}
 	}
 	if self, err := executable(); err == nil {
-		dirs = append(dirs, filepath.Join(filepath.Dir(self), "plugins"))
+		dirs = append(dirs, filepath.Join(filepath.Dir(self), pluginsDir))
 	}
 	if data, err := userDir("XDG_DATA_HOME", ".local/share"); err == nil {
 		dirs = append(dirs, filepath.Join(data, "deep", "plugins"))

@@ -20,7 +20,9 @@ type Options struct {
 	Name string
 	// Path of the program; the one Find finds by Name if empty.
 	Path string
-	// SHA256 the program must have, in lower-case hex; any if empty.
+	// SHA256 the program must have, in lower-case hex. If it is empty, a plugin that
+	// Find finds beside this program must be the one built with it; any other may
+	// be any.
 	SHA256 string
 	// Config is the JSON of the block `config { }`, see DecodeConfig. Empty is an
 	// empty block.
@@ -56,6 +58,9 @@ func (o Options) settle() (Options, error) {
 			return o, err
 		}
 		o.Path = path
+		if o.SHA256 == "" {
+			o.SHA256 = bundled(o.Name, path)
+		}
 	}
 	var err error
 	if o.Path, err = filepath.Abs(o.Path); err != nil {

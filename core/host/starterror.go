@@ -21,7 +21,7 @@ const (
 	ReasonNotRegular Reason = "not regular"
 	// ReasonNotExecutable: its mode does not allow it.
 	ReasonNotExecutable Reason = "not executable"
-	// ReasonWritable: everybody could have changed it.
+	// ReasonWritable: somebody else could have changed or replaced it.
 	ReasonWritable Reason = "writable by others"
 	// ReasonChecksum: it is not the program that was expected.
 	ReasonChecksum Reason = "checksum"

@@ -21,10 +21,12 @@ var programFaults = map[procrunner.Fault]struct {
 	procrunner.FaultDirectory:     {ReasonDirectory, backend.ErrUnavailable, "put the plugin's program there"},
 	procrunner.FaultNotRegular:    {ReasonNotRegular, backend.ErrUnavailable, "put the plugin's program there"},
 	procrunner.FaultNotExecutable: {ReasonNotExecutable, backend.ErrPermission, "chmod +x"},
-	procrunner.FaultWritable:      {ReasonWritable, backend.ErrPermission, "anybody could have changed it: check it, then chmod o-w"},
-	procrunner.FaultArchitecture:  {ReasonArchitecture, backend.ErrUnavailable, "install the plugin for this machine"},
-	procrunner.FaultFormat:        {ReasonFormat, backend.ErrUnavailable, "is it a plugin of deep? install it again"},
-	procrunner.FaultStart:         {ReasonFormat, backend.ErrUnavailable, "see what the kernel says"},
+	procrunner.FaultWritable:      {ReasonWritable, backend.ErrPermission, "check it, then chmod go-w, or have it owned by you or root"},
+	procrunner.FaultDirectoryWritable: {ReasonWritable, backend.ErrPermission,
+		"check the program, then chmod go-w its directory, or have that owned by you or root"},
+	procrunner.FaultArchitecture: {ReasonArchitecture, backend.ErrUnavailable, "install the plugin for this machine"},
+	procrunner.FaultFormat:       {ReasonFormat, backend.ErrUnavailable, "is it a plugin of deep? install it again"},
+	procrunner.FaultStart:        {ReasonFormat, backend.ErrUnavailable, "see what the kernel says"},
 }
 
 // openProgram opens the plugin's program and compares its sum, if one is known.
@@ -41,10 +43,14 @@ func openProgram(o Options) (*procrunner.Program, error) {
 	if err != nil {
 		return nil, programError(o, &procrunner.ProgramError{Fault: procrunner.FaultUnreadable, Path: o.Path, Detail: err.Error()})
 	}
+	hint := "the file was changed, or replaced by another version: find out which"
+	if o.SHA256 == bundled(o.Name, o.Path) {
+		hint = `it is not the one that was built with this deep: build or install both again, or name it as plugin = "…" in its backend block`
+	}
 	return nil, &StartError{Reason: ReasonChecksum, Err: &backend.Error{
 		Kind: backend.ErrUnavailable, Backend: o.Name, Op: "start plugin", Path: o.Path,
 		Message: "its sha256 is " + sum + ", want " + o.SHA256,
-		Hint:    "the file was changed, or replaced by another version: find out which",
+		Hint:    hint,
 	}}
 }
 

@@ -163,6 +163,7 @@ func setupOf(id string, spec backend.Spec, made *Provisioned) *guestv1.SetupRequ
 		MaxLifetimeNs:    int64(spec.MaxLifetime),
 		DefaultTimeoutNs: int64(spec.Timeout),
 		Degraded:         made.Info.Degraded,
+		Confinement:      made.Confine.message(),
 	}
 	if spec.Ephemeral {
 		setup.LeaseNs = int64(spec.Lease)

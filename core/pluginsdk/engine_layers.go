@@ -67,7 +67,6 @@ func EngineReport(layers []EngineLayer, userns, remap string) []backend.Layer {
 		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
 	}
 	for _, l := range []struct{ name, detail string }{
-		{backend.NameDeepSeccomp, "the engine's own applies"},
 		{backend.NameDiskQuota, "the workspace can fill the engine's disk"},
 	} {
 		report = append(report, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/trust"
 )
 
 // GuestProgram finds the program that runs as PID 1 in a sandbox. Safe for
@@ -40,7 +41,7 @@ func NewGuestProgram(dir string) GuestProgram {
 
 // Path returns where on this host the program for arch is, in Go's words
 // ("amd64", "arm64"). ErrUnsupported for an architecture there is no guest for,
-// ErrNotFound if the file is missing.
+// ErrNotFound if the file is missing, ErrPermission if somebody else can change it.
 func (g GuestProgram) Path(arch string) (string, error) {
 	if arch != "amd64" && arch != "arm64" {
 		return "", &backend.Error{Kind: backend.ErrUnsupported, Op: "place guest", Path: arch,
@@ -56,6 +57,17 @@ func (g GuestProgram) Path(arch string) (string, error) {
 		return "", &backend.Error{Kind: backend.ErrPermission, Op: "place guest", Path: path, Err: err}
 	case !info.Mode().IsRegular():
 		return "", &backend.Error{Kind: backend.ErrInvalid, Op: "place guest", Path: path, Message: "not a regular file"}
+	}
+	who, of := trust.Writer(info, trust.Owner()...), path
+	if who == "" {
+		of, who, err = trust.Directory(path, trust.Owner()...)
+	}
+	switch {
+	case err != nil:
+		return "", &backend.Error{Kind: backend.ErrPermission, Op: "place guest", Path: path, Err: err}
+	case who != "":
+		return "", &backend.Error{Kind: backend.ErrPermission, Op: "place guest", Path: path,
+			Message: who + " can write " + backend.Printable(of), Hint: "check it, then chmod go-w, or have it owned by you or root"}
 	}
 	return path, nil
 }

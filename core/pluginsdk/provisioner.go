@@ -66,6 +66,8 @@ type Provisioned struct {
 	Info backend.SandboxInfo
 	// UID and GID commands shall run as, seen from inside.
 	UID, GID uint32
+	// Confine is what the guest shall put commands under.
+	Confine Confinement
 	// NewWorkspace reports that this call made the workspace Spec.Workspace.Name,
 	// so that undoing the sandbox removes it too. One that was there before stays.
 	NewWorkspace bool

@@ -81,7 +81,7 @@ func (b *dockerBackend) facts(ctx context.Context) (*facts, error) {
 		case "userns":
 			f.userns = true
 		case "seccomp":
-			f.seccomp = !strings.Contains(option, "profile=unconfined")
+			f.seccomp = true // whatever profile containers have that name none
 		case "selinux":
 			f.selinux = true
 		}
@@ -109,8 +109,8 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 		{Name: backend.NameSwapLimit, Present: f.info.SwapLimit, Detail: cgroups, Remedy: "boot the engine's host with swapaccount=1"},
 		{Name: backend.NamePIDsLimit, Present: f.info.PidsLimit, Detail: cgroups, Remedy: remedy},
 		{Name: backend.NameCPULimit, Present: f.info.CPUCfsQuota, Detail: cgroups, Remedy: remedy},
-		{Name: backend.NameSeccomp, Present: f.seccomp, Detail: "of the engine: " + strings.Join(f.info.SecurityOptions, " "),
-			Remedy: "run the engine without seccomp-profile=unconfined on a kernel with CONFIG_SECCOMP"},
+		pluginsdk.EngineSeccomp(f.arch, f.seccomp, "the engine says it has none: "+strings.Join(f.info.SecurityOptions, " "),
+			"run the engine on a kernel with CONFIG_SECCOMP"),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
+	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 )
 
 // plan is a container that is to be made.
@@ -27,6 +28,7 @@ type plan struct {
 	// newWorkspace is set when a kept workspace was made for this sandbox.
 	newWorkspace bool
 	degraded     []string
+	confine      pluginsdk.Confinement
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -86,7 +88,7 @@ func (b *dockerBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(p.config.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace}, nil
 }
 
 // start gives a new workspace to its user and starts the guest, unless ctx has
@@ -228,18 +230,26 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		ReadonlyRootfs: true,
 		CapDrop:        []string{"ALL"},
 		CapAdd:         pluginsdk.EngineCaps(),
-		// deep's own seccomp profile goes here, beside it: "seccomp=" and its JSON.
-		// Until then the engine's applies, and Check says so.
-		SecurityOpt: []string{"no-new-privileges"},
-		ShmSize:     shm,
-		Tmpfs:       map[string]string{},
-		Mounts:      p.mounts,
+		SecurityOpt:    []string{"no-new-privileges"},
+		ShmSize:        shm,
+		Tmpfs:          map[string]string{},
+		Mounts:         p.mounts,
 		Resources: container.Resources{
 			Memory:     spec.Memory,
 			MemorySwap: spec.Memory, // of both together: no swap
 			PidsLimit:  &spec.PIDs,
 			NanoCPUs:   int64(spec.CPUs * 1e9),
 		},
+	}
+	if f.seccomp {
+		profile, err := seccomp.Profile(img.arch)
+		if err != nil {
+			return err
+		}
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
+		if p.confine.Seccomp, err = seccomp.Program(img.arch); err != nil {
+			return err
+		}
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")

@@ -45,9 +45,14 @@ func (b *localBackend) Check(ctx context.Context) (*backend.CheckReport, error) 
 	} {
 		report.Layers = append(report.Layers, backend.Layer{Name: l.name, State: backend.LayerPresent, Detail: l.detail})
 	}
+	for _, l := range b.confinement() {
+		layer := backend.Layer{Name: l.Name, State: backend.LayerPresent, Detail: l.Detail}
+		if !l.Present {
+			layer.State, layer.Remedy = backend.LayerMissing, l.Remedy
+		}
+		report.Layers = append(report.Layers, layer)
+	}
 	for _, l := range []struct{ name, detail string }{
-		{backend.NameSeccomp, "commands may use every system call"},
-		{backend.NameLandlock, "the mounts are the only layer for files"},
 		{backend.NameDiskQuota, "the workspace can fill this host's disk"},
 	} {
 		report.Layers = append(report.Layers, backend.Layer{Name: l.name, State: backend.LayerPlanned, Detail: l.detail})

@@ -28,6 +28,8 @@ type making struct {
 	lock   *os.File
 	plan   jail.Plan
 	record jail.Record
+	// confined is what commands will be put under.
+	confined pluginsdk.Confinement
 	// newWorkspace: the kept workspace was made for it.
 	newWorkspace bool
 }
@@ -68,7 +70,7 @@ func (b *localBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRe
 	if err != nil {
 		return nil, err
 	}
-	return &pluginsdk.Provisioned{Info: *info, UID: jail.UserID, GID: jail.UserID, NewWorkspace: m.newWorkspace}, nil
+	return &pluginsdk.Provisioned{Info: *info, UID: jail.UserID, GID: jail.UserID, Confine: m.confined, NewWorkspace: m.newWorkspace}, nil
 }
 
 // look finds out what can be had, and makes nothing.
@@ -102,6 +104,9 @@ func (m *making) look(ctx context.Context) error {
 			return err
 		}
 		m.plan.Binds = append(m.plan.Binds, bind)
+	}
+	if err := m.confine(); err != nil {
+		return err
 	}
 	return m.lookForLimits()
 }

@@ -69,7 +69,7 @@ func testCheck(t *testing.T, w who) {
 	}
 	split := map[who]backend.LayerState{asRoot: backend.LayerPresent, asSub: backend.LayerPresent, asUser: backend.LayerDegraded}[w]
 	for name, want := range map[string]backend.LayerState{
-		"namespaces": backend.LayerPresent, "user split": split, "seccomp": backend.LayerPlanned, backend.NameDiskQuota: backend.LayerPlanned,
+		"namespaces": backend.LayerPresent, "user split": split, backend.NameSeccomp: backend.LayerPresent, backend.NameLandlock: backend.LayerPresent, backend.NameDiskQuota: backend.LayerPlanned,
 	} {
 		if states[name] != want {
 			t.Errorf("%s is %q, want %q", name, states[name], want)

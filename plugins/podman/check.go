@@ -74,9 +74,16 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 		{Name: backend.NameMemoryLimit, Present: slices.Contains(controllers, "memory"), Detail: detail, Remedy: remedy},
 		{Name: backend.NamePIDsLimit, Present: slices.Contains(controllers, "pids"), Detail: detail, Remedy: remedy},
 		{Name: backend.NameCPULimit, Present: slices.Contains(controllers, "cpu"), Detail: detail, Remedy: remedy},
-		{Name: backend.NameSeccomp, Present: f.info.Host.Security.SECCOMPEnabled, Detail: "of the engine: " + f.info.Host.Security.SECCOMPProfilePath,
-			Remedy: "use a kernel with CONFIG_SECCOMP and a Podman built with it"},
+		f.seccomp(),
 	}
+}
+
+// seccomp is the layer of deep's profile, which the service takes by path.
+func (f *facts) seccomp() pluginsdk.EngineLayer {
+	if !f.local {
+		return pluginsdk.EngineSeccomp(f.arch, false, "the service takes a profile by path only, and does not see this host's files", "use a service on this host")
+	}
+	return pluginsdk.EngineSeccomp(f.arch, f.info.Host.Security.SECCOMPEnabled, "the engine says it has none", "use a kernel with CONFIG_SECCOMP and a Podman built with it")
 }
 
 // Check implements pluginsdk.Provisioner.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
+	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 )
 
 // plan is a container that is to be made.
@@ -30,6 +31,7 @@ type plan struct {
 	// newWorkspace is set when a kept workspace was made for this sandbox.
 	newWorkspace bool
 	degraded     []string
+	confine      pluginsdk.Confinement
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -103,7 +105,7 @@ func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(s.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace}, nil
 }
 
 // runtime looks whether a container got the runtime that was asked for: Podman 4
@@ -312,8 +314,14 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	s.NoNewPrivileges = &yes
 	s.CapDrop = []string{"ALL"}
 	s.CapAdd = pluginsdk.EngineCaps()
-	// deep's own seccomp profile goes here, by path: s.SeccompProfilePath. Until
-	// then the engine's applies, and Check says so.
+	if f.seccomp().Present {
+		if s.SeccompProfilePath, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
+			return nil, err
+		}
+		if p.confine.Seccomp, err = seccomp.Program(img.arch); err != nil {
+			return nil, err
+		}
+	}
 
 	s.ImageVolumeMode = "ignore"
 	s.ShmSize = &shm

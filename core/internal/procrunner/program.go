@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/internal/trust"
 )
 
 // A Program is a plugin's file, opened once: what was looked at and summed is
@@ -28,9 +30,9 @@ type Program struct {
 	sum    func() (string, error)
 }
 
-// Open opens the program at path and checks that it can be one. Whether it is
-// the one that was installed (owner, folders, recorded sum) is checked where
-// that is known.
+// Open opens the program at path and checks that it can be one, and that nobody
+// else can have put it there. Whether it is the one that was installed, its sum
+// says, which is checked where one is known.
 func Open(path string) (*Program, error) {
 	// Not O_NOFOLLOW: ~/bin is full of links. O_NONBLOCK: a FIFO must not hang us.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
@@ -68,8 +70,16 @@ func (p *Program) check() error {
 		return &ProgramError{Fault: FaultNotRegular, Path: p.Path, Detail: "it is a " + mode.Type().String()}
 	case mode.Perm()&0o111 == 0:
 		return &ProgramError{Fault: FaultNotExecutable, Path: p.Path, Detail: fmt.Sprintf("its mode is %04o", mode.Perm())}
-	case mode.Perm()&0o002 != 0:
-		return &ProgramError{Fault: FaultWritable, Path: p.Path, Detail: fmt.Sprintf("its mode is %04o", mode.Perm())}
+	}
+	if who := trust.Writer(info, trust.Owner()...); who != "" {
+		return &ProgramError{Fault: FaultWritable, Path: p.Path, Detail: fmt.Sprintf("%s could have changed it, its mode is %04o", who, mode.Perm())}
+	}
+	dir, who, err := trust.Directory(p.Path, trust.Owner()...)
+	switch {
+	case err != nil:
+		return &ProgramError{Fault: FaultUnreadable, Path: p.Path, Detail: err.Error()}
+	case who != "":
+		return &ProgramError{Fault: FaultDirectoryWritable, Path: p.Path, Detail: who + " could have replaced it: " + dir}
 	}
 	head := make([]byte, 2)
 	if _, err := p.file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -135,9 +145,11 @@ const (
 	FaultNotRegular    Fault = "not a regular file"
 	FaultNotExecutable Fault = "not executable"
 	FaultWritable      Fault = "writable by others"
-	FaultArchitecture  Fault = "for another architecture"
-	FaultFormat        Fault = "not a program"
-	FaultStart         Fault = "not started"
+	// FaultDirectoryWritable: the file in its place can be replaced.
+	FaultDirectoryWritable Fault = "in a directory writable by others"
+	FaultArchitecture      Fault = "for another architecture"
+	FaultFormat            Fault = "not a program"
+	FaultStart             Fault = "not started"
 )
 
 // ProgramError says why a program cannot be run.

@@ -452,6 +452,10 @@ func TestOpenRefuses(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	exposed := filepath.Join(t.TempDir(), "program")
+	if err := errors.Join(os.WriteFile(exposed, []byte("x"), 0o700), os.Chmod(exposed, 0o700), os.Chmod(filepath.Dir(exposed), 0o777)); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		path string
 		want Fault
@@ -461,6 +465,8 @@ func TestOpenRefuses(t *testing.T) {
 		{fifo, FaultNotRegular},
 		{write("plain", "x", 0o600), FaultNotExecutable},
 		{write("open", "x", 0o707), FaultWritable},
+		{write("group's", "x", 0o770), FaultWritable},
+		{exposed, FaultDirectoryWritable},
 	} {
 		p, err := Open(c.path)
 		var e *ProgramError

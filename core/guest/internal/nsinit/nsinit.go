@@ -17,6 +17,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 )
 
 // Name is the argv[0] that makes a program this one.
@@ -84,11 +86,18 @@ func startCommand() (pid int, err error) {
 	if err := TakeSignals(); err != nil {
 		return 0, err
 	}
+	rules, err := confine.Decode(spec.Rules)
+	if err != nil {
+		return 0, err
+	}
 	mountProc()
 
 	// This thread forks, and the child gets what this thread has.
 	runtime.LockOSThread()
 	if err := giveUpPrivileges(); err != nil {
+		return 0, err
+	}
+	if err := rules.Apply(); err != nil {
 		return 0, err
 	}
 	pid, err = syscall.ForkExec(spec.Program, spec.Argv, &syscall.ProcAttr{

@@ -11,7 +11,7 @@ import (
 func TestSpec(t *testing.T) {
 	for _, s := range []Spec{
 		{Program: "/bin/true", Dir: "/", Argv: []string{"true"}, Env: []string{"A=b"}},
-		{Program: "x", Dir: "d", Argv: []string{"x", "", "\xff\n"}, Env: []string{}, Terminal: true},
+		{Program: "x", Dir: "d", Argv: []string{"x", "", "\xff\n"}, Env: []string{}, Terminal: true, Rules: `{"a":1}`},
 	} {
 		f, err := s.File()
 		if err != nil {
@@ -29,8 +29,8 @@ func TestSpec(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", got, err, s)
 		}
 	}
-	for _, b := range []string{"", "a\x00", "a\x00b\x00x\x00", "a\x00b\x001\x00", "a\x00b\x00maybe\x000\x00", "a\x00b\x001\x00x\x00",
-		"a\x00b\x001\x00-1\x00", "a\x00b\x001\x005\x00c\x00"} {
+	for _, b := range []string{"", "a\x00", "a\x00b\x00x\x00", "a\x00b\x001\x00", "a\x00b\x001\x00\x00", "a\x00b\x00maybe\x00\x000\x00", "a\x00b\x001\x00\x00x\x00",
+		"a\x00b\x001\x00\x00-1\x00", "a\x00b\x001\x00\x005\x00c\x00"} {
 		if s, err := parseSpec([]byte(b)); err == nil {
 			t.Errorf("%q is %+v", b, s)
 		}

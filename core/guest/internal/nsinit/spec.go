@@ -18,6 +18,8 @@ type Spec struct {
 	Env     []string
 	// Terminal: descriptors 0, 1 and 2 are one, to be the controlling one.
 	Terminal bool
+	// Rules it is confined by, encoded.
+	Rules string
 }
 
 // File returns a descriptor that holds s and stands at its beginning. It goes
@@ -32,6 +34,7 @@ func (s Spec) File() (*os.File, error) {
 	put(s.Program)
 	put(s.Dir)
 	put(strconv.FormatBool(s.Terminal))
+	put(s.Rules)
 	put(strconv.Itoa(len(s.Argv)))
 	for _, list := range [][]string{s.Argv, s.Env} {
 		for _, v := range list {
@@ -55,17 +58,17 @@ func (s Spec) File() (*os.File, error) {
 func parseSpec(b []byte) (Spec, error) {
 	malformed := errors.New("malformed command")
 	fields := strings.Split(string(b), "\x00")
-	if len(fields) < 5 {
+	if len(fields) < 6 {
 		return Spec{}, malformed
 	}
 	terminal, err := strconv.ParseBool(fields[2])
 	if err != nil {
 		return Spec{}, malformed
 	}
-	argc, err := strconv.Atoi(fields[3])
-	rest := fields[4 : len(fields)-1]
+	argc, err := strconv.Atoi(fields[4])
+	rest := fields[5 : len(fields)-1]
 	if err != nil || argc < 0 || argc > len(rest) {
 		return Spec{}, malformed
 	}
-	return Spec{Program: fields[0], Dir: fields[1], Argv: rest[:argc], Env: rest[argc:], Terminal: terminal}, nil
+	return Spec{Program: fields[0], Dir: fields[1], Argv: rest[:argc], Env: rest[argc:], Terminal: terminal, Rules: fields[3]}, nil
 }

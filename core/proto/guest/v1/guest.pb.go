@@ -50,7 +50,9 @@ type SetupRequest struct {
 	// What each result lists as degraded.
 	Degraded []string `protobuf:"bytes,10,rep,name=degraded,proto3" json:"degraded,omitempty"`
 	// Bytes of output to keep, of all execs together; 0 the default.
-	KeptOutput    int64 `protobuf:"varint,11,opt,name=kept_output,json=keptOutput,proto3" json:"kept_output,omitempty"`
+	KeptOutput int64 `protobuf:"varint,11,opt,name=kept_output,json=keptOutput,proto3" json:"kept_output,omitempty"`
+	// What commands are put under beside what the whole sandbox is.
+	Confinement   *Confinement `protobuf:"bytes,12,opt,name=confinement,proto3" json:"confinement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -162,6 +164,71 @@ func (x *SetupRequest) GetKeptOutput() int64 {
 	return 0
 }
 
+func (x *SetupRequest) GetConfinement() *Confinement {
+	if x != nil {
+		return x.Confinement
+	}
+	return nil
+}
+
+// Confinement is what the guest puts commands under, besides what the whole sandbox
+// is under.
+type Confinement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Seccomp filter: instructions of eight bytes, as the kernel takes them; none if
+	// empty.
+	Seccomp []byte `protobuf:"bytes,1,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	// Paths beneath which commands may change files; elsewhere they may read and
+	// execute them. With none there is no Landlock domain.
+	Writable      [][]byte `protobuf:"bytes,2,rep,name=writable,proto3" json:"writable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confinement) Reset() {
+	*x = Confinement{}
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confinement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confinement) ProtoMessage() {}
+
+func (x *Confinement) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confinement.ProtoReflect.Descriptor instead.
+func (*Confinement) Descriptor() ([]byte, []int) {
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Confinement) GetSeccomp() []byte {
+	if x != nil {
+		return x.Seccomp
+	}
+	return nil
+}
+
+func (x *Confinement) GetWritable() [][]byte {
+	if x != nil {
+		return x.Writable
+	}
+	return nil
+}
+
 // InfoRequest asks what was settled.
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -171,7 +238,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -183,7 +250,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -196,7 +263,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{1}
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{2}
 }
 
 // SetupReply tells what the guest is.
@@ -215,7 +282,7 @@ type SetupReply struct {
 
 func (x *SetupReply) Reset() {
 	*x = SetupReply{}
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -227,7 +294,7 @@ func (x *SetupReply) String() string {
 func (*SetupReply) ProtoMessage() {}
 
 func (x *SetupReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -240,7 +307,7 @@ func (x *SetupReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupReply.ProtoReflect.Descriptor instead.
 func (*SetupReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{2}
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SetupReply) GetSetup() *SetupRequest {
@@ -268,7 +335,7 @@ var File_core_proto_guest_v1_guest_proto protoreflect.FileDescriptor
 
 const file_core_proto_guest_v1_guest_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcore/proto/guest/v1/guest.proto\x12\rdeep.guest.v1\"\xd7\x02\n" +
+	"\x1fcore/proto/guest/v1/guest.proto\x12\rdeep.guest.v1\"\x95\x03\n" +
 	"\fSetupRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1c\n" +
@@ -283,7 +350,11 @@ const file_core_proto_guest_v1_guest_proto_rawDesc = "" +
 	"\bdegraded\x18\n" +
 	" \x03(\tR\bdegraded\x12\x1f\n" +
 	"\vkept_output\x18\v \x01(\x03R\n" +
-	"keptOutput\"\r\n" +
+	"keptOutput\x12<\n" +
+	"\vconfinement\x18\f \x01(\v2\x1a.deep.guest.v1.ConfinementR\vconfinement\"C\n" +
+	"\vConfinement\x12\x18\n" +
+	"\aseccomp\x18\x01 \x01(\fR\aseccomp\x12\x1a\n" +
+	"\bwritable\x18\x02 \x03(\fR\bwritable\"\r\n" +
 	"\vInfoRequest\"q\n" +
 	"\n" +
 	"SetupReply\x121\n" +
@@ -306,23 +377,25 @@ func file_core_proto_guest_v1_guest_proto_rawDescGZIP() []byte {
 	return file_core_proto_guest_v1_guest_proto_rawDescData
 }
 
-var file_core_proto_guest_v1_guest_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_core_proto_guest_v1_guest_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_core_proto_guest_v1_guest_proto_goTypes = []any{
 	(*SetupRequest)(nil), // 0: deep.guest.v1.SetupRequest
-	(*InfoRequest)(nil),  // 1: deep.guest.v1.InfoRequest
-	(*SetupReply)(nil),   // 2: deep.guest.v1.SetupReply
+	(*Confinement)(nil),  // 1: deep.guest.v1.Confinement
+	(*InfoRequest)(nil),  // 2: deep.guest.v1.InfoRequest
+	(*SetupReply)(nil),   // 3: deep.guest.v1.SetupReply
 }
 var file_core_proto_guest_v1_guest_proto_depIdxs = []int32{
-	0, // 0: deep.guest.v1.SetupReply.setup:type_name -> deep.guest.v1.SetupRequest
-	0, // 1: deep.guest.v1.Guest.Setup:input_type -> deep.guest.v1.SetupRequest
-	1, // 2: deep.guest.v1.Guest.Info:input_type -> deep.guest.v1.InfoRequest
-	2, // 3: deep.guest.v1.Guest.Setup:output_type -> deep.guest.v1.SetupReply
-	2, // 4: deep.guest.v1.Guest.Info:output_type -> deep.guest.v1.SetupReply
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 0: deep.guest.v1.SetupRequest.confinement:type_name -> deep.guest.v1.Confinement
+	0, // 1: deep.guest.v1.SetupReply.setup:type_name -> deep.guest.v1.SetupRequest
+	0, // 2: deep.guest.v1.Guest.Setup:input_type -> deep.guest.v1.SetupRequest
+	2, // 3: deep.guest.v1.Guest.Info:input_type -> deep.guest.v1.InfoRequest
+	3, // 4: deep.guest.v1.Guest.Setup:output_type -> deep.guest.v1.SetupReply
+	3, // 5: deep.guest.v1.Guest.Info:output_type -> deep.guest.v1.SetupReply
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_guest_v1_guest_proto_init() }
@@ -336,7 +409,7 @@ func file_core_proto_guest_v1_guest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_guest_v1_guest_proto_rawDesc), len(file_core_proto_guest_v1_guest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -22,8 +23,8 @@ func (c *sandboxClient) PutArchive(ctx context.Context, req *backend.PutArchiveR
 	}
 	r := new(backendv1.PutArchiveReply)
 	up := &upload{content: req.Content, open: func(ctx context.Context) (grpc.ClientStream, error) { return c.rpc.PutArchive(ctx) },
-		frame: func(data []byte, commit bool) proto.Message {
-			msg := &backendv1.PutArchiveRequest{Start: start, Data: data, Commit: commit}
+		head: func(commit bool) proto.Message {
+			msg := &backendv1.PutArchiveRequest{Start: start, Commit: commit}
 			start = nil
 			return msg
 		}}
@@ -51,11 +52,11 @@ func (c *sandboxClient) GetArchive(ctx context.Context, req *backend.GetArchiveR
 		cancel()
 		return nil, err
 	}
-	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.Path, most: fileFrame, recv: func() ([]byte, string, error) {
-		msg, err := stream.Recv()
-		return msg.GetData(), "", err
+	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.Path, most: fileFrame, recv: func() (mem.BufferSlice, string, error) {
+		data, err := receivePiece(stream, new(backendv1.GetArchiveReply))
+		return data, "", err
 	}}
-	first, err := stream.Recv()
+	first, err := receivePiece(stream, new(backendv1.GetArchiveReply))
 	switch {
 	case isEnd(err):
 		err = c.faulty(op, "an archive without its end mark")
@@ -66,6 +67,6 @@ func (c *sandboxClient) GetArchive(ctx context.Context, req *backend.GetArchiveR
 		cancel()
 		return nil, err
 	}
-	r.err = r.take(first.GetData())
+	r.err = r.take(first)
 	return r, nil
 }

@@ -20,7 +20,7 @@ import (
 const maxProgress = 100_000
 
 // NewBackend returns the backend served at the other end of cc. name is what its
-// errors call it. Its sandboxes use the same connection.
+// errors call it. Its sandboxes use the same connection, which has [DialOptions].
 func NewBackend(cc grpc.ClientConnInterface, name string) backend.Backend {
 	return &backendClient{cc: cc, rpc: backendv1.NewBackendClient(cc), peer: peer(name)}
 }

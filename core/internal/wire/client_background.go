@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	backendv1 "github.com/deep-sandbox/deep/core/proto/backend/v1"
@@ -54,14 +55,15 @@ func (c *sandboxClient) ReadOutput(ctx context.Context, req *backend.ReadOutputR
 		cancel()
 		return nil, err
 	}
-	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.ID, most: outputFrame, recv: func() ([]byte, string, error) {
-		msg, err := stream.Recv()
-		if msg.GetStart() != nil {
-			return nil, "a second beginning", nil
+	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.ID, most: outputFrame, recv: func() (mem.BufferSlice, string, error) {
+		msg := new(backendv1.ReadOutputReply)
+		data, err := receivePiece(stream, msg)
+		if err == nil && msg.GetStart() != nil {
+			return data, "a second beginning", nil
 		}
-		return msg.GetData(), "", err
+		return data, "", err
 	}}
-	r.err = r.take(first.GetData())
+	r.err = r.take(mem.BufferSlice{mem.SliceBuffer(first.GetData())})
 	return &backend.Output{Offset: first.GetStart().GetOffset(), ReadCloser: r}, nil
 }
 

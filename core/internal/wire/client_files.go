@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -21,46 +23,49 @@ func (c *sandboxClient) ReadFile(ctx context.Context, req *backend.ReadFileReque
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	first, stream, err := c.openFile(ctx, msg)
+	info, data, stream, err := c.openFile(ctx, msg)
 	if err != nil {
 		defer cancel()
 		return nil, c.fail(ctx, op, req.Path, err)
 	}
-	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.Path, most: fileFrame, limit: max(req.Length, 0), recv: func() ([]byte, string, error) {
-		msg, err := stream.Recv()
-		if msg.GetInfo() != nil {
-			return nil, "a second description of the file", nil
+	r := &pieces{peer: c.peer, ctx: ctx, cancel: cancel, op: op, path: req.Path, most: fileFrame, limit: max(req.Length, 0), recv: func() (mem.BufferSlice, string, error) {
+		msg := new(backendv1.ReadFileReply)
+		data, err := receivePiece(stream, msg)
+		if err == nil && msg.GetInfo() != nil {
+			return data, "a second description of the file", nil
 		}
-		return msg.GetData(), "", err
+		return data, "", err
 	}}
-	if err := r.take(first.GetData()); err != nil {
+	if err := r.take(data); err != nil {
 		cancel()
 		return nil, err
 	}
-	return &backend.File{Info: fileFromWire(first.GetInfo()), ReadCloser: r}, nil
+	return &backend.File{Info: fileFromWire(info), ReadCloser: r}, nil
 }
 
 // openFile reads the first message. Its error is a *backend.Error or a status.
-func (c *sandboxClient) openFile(ctx context.Context, msg *backendv1.ReadFileRequest) (*backendv1.ReadFileReply, grpc.ServerStreamingClient[backendv1.ReadFileReply], error) {
+func (c *sandboxClient) openFile(ctx context.Context, msg *backendv1.ReadFileRequest) (*backendv1.FileInfo, mem.BufferSlice, grpc.ClientStream, error) {
 	const op = "read file"
 	stream, err := c.rpc.ReadFile(c.with(ctx), msg)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	first, err := stream.Recv()
-	if errors.Is(err, io.EOF) {
-		return nil, nil, c.faulty(op, "it ended without a description of the file")
+	first := new(backendv1.ReadFileReply)
+	data, err := receivePiece(stream, first)
+	switch bad := badFileAt(first.GetInfo(), string(msg.GetPath())); {
+	case errors.Is(err, io.EOF):
+		err = c.faulty(op, "it ended without a description of the file")
+	case err != nil:
+	case bad != "":
+		err = c.faulty(op, "%s", bad)
+	case first.GetInfo().GetType() != string(backend.TypeRegular):
+		err = c.faulty(op, "the content of a %s", first.GetInfo().GetType())
 	}
 	if err != nil {
-		return nil, nil, err
+		data.Free()
+		return nil, nil, nil, err
 	}
-	if bad := badFileAt(first.GetInfo(), string(msg.GetPath())); bad != "" {
-		return nil, nil, c.faulty(op, "%s", bad)
-	}
-	if first.GetInfo().GetType() != string(backend.TypeRegular) {
-		return nil, nil, c.faulty(op, "the content of a %s", first.GetInfo().GetType())
-	}
-	return first, stream, nil
+	return first.GetInfo(), data, stream, nil
 }
 
 // abortTimeout bounds the wait for the sandbox to put away what it has of a file
@@ -80,8 +85,8 @@ func (c *sandboxClient) WriteFile(ctx context.Context, req *backend.WriteFileReq
 	}
 	r := new(backendv1.WriteFileReply)
 	up := &upload{content: req.Content, open: func(ctx context.Context) (grpc.ClientStream, error) { return c.rpc.WriteFile(ctx) },
-		frame: func(data []byte, commit bool) proto.Message {
-			msg := &backendv1.WriteFileRequest{Start: start, Data: data, Commit: commit}
+		head: func(commit bool) proto.Message {
+			msg := &backendv1.WriteFileRequest{Start: start, Commit: commit}
 			start = nil
 			return msg
 		}}
@@ -105,8 +110,8 @@ type upload struct {
 	content io.Reader
 	// open begins the call.
 	open func(context.Context) (grpc.ClientStream, error)
-	// frame makes a message; the last has commit set.
-	frame func(data []byte, commit bool) proto.Message
+	// head makes a message without its data; the last has commit set.
+	head func(commit bool) proto.Message
 
 	stream grpc.ClientStream
 	giveUp context.CancelFunc
@@ -150,42 +155,33 @@ func (u *upload) state() (sent int64, committed bool, err error) {
 }
 
 func (u *upload) run() {
-	var buf []byte
+	content := u.content
+	if content == nil {
+		content = strings.NewReader("")
+	}
+	size := fileFrame
+	if c, ok := content.(interface{ Len() int }); ok {
+		// One byte above what it holds finds its end with the first read.
+		size = min(c.Len()+1, fileFrame)
+	}
 	for commit := false; !commit; {
-		n := 0
-		var err error
-		if u.content == nil {
-			err = io.EOF
-		} else {
-			if buf == nil {
-				buf = make([]byte, sizeHint(u.content))
-			}
-			n, err = fill(u.content, buf)
-		}
+		data, err := readPiece(content, size)
 		if commit = isEnd(err); commit {
 			err = nil
 		}
 		u.mu.Lock()
-		u.sent, u.committed, u.err = u.sent+int64(n), commit, err
+		u.sent, u.committed, u.err = u.sent+int64(data.Len()), commit, err
 		u.mu.Unlock()
 		if err != nil {
+			data.Free()
 			// Half-closed without a commit: the sandbox lets go of the file and
 			// answers, and only then is the write over.
 			time.AfterFunc(abortTimeout, u.giveUp)
 			break
 		}
-		if u.stream.SendMsg(u.frame(buf[:n], commit)) != nil {
+		if sendPiece(u.stream, u.head(commit), data) != nil {
 			return // the sandbox has answered already, or the stream broke
 		}
 	}
 	_ = u.stream.CloseSend()
-}
-
-// sizeHint returns how large a buffer content is worth: one byte above what it
-// holds, if that is known, so that its end is found with the first read.
-func sizeHint(content io.Reader) int {
-	if c, ok := content.(interface{ Len() int }); ok {
-		return min(c.Len()+1, fileFrame)
-	}
-	return fileFrame
 }

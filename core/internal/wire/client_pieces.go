@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+
+	"google.golang.org/grpc/mem"
 )
 
 // pieces reads what a sandbox sends in one stream of messages.
@@ -16,29 +19,34 @@ type pieces struct {
 	// for no limit.
 	most  int
 	limit int64
-	// recv returns the data of the next message, or what is wrong with it.
-	recv func() (data []byte, bad string, err error)
+	// recv returns the data of the next message, and what is wrong with it.
+	recv func() (data mem.BufferSlice, bad string, err error)
 
-	taken int64 // bytes so far
-	data  []byte
+	mu    sync.Mutex // of a Read, and of what Close frees
+	taken int64      // bytes so far
+	data  mem.Reader
 	err   error // what comes after data
 }
 
-// take notes the data of a message.
-func (p *pieces) take(data []byte) error {
+// take notes the data of a message, and frees it.
+func (p *pieces) take(data mem.BufferSlice) error {
+	defer data.Free() // p.data has a reference of its own
+	size := data.Len()
 	switch {
-	case len(data) > p.most:
-		return p.peer.faulty(p.op, "a message with %d bytes of content", len(data))
-	case p.limit > 0 && p.taken+int64(len(data)) > p.limit:
+	case size > p.most:
+		return p.peer.faulty(p.op, "a message with %d bytes of content", size)
+	case p.limit > 0 && p.taken+int64(size) > p.limit:
 		return p.peer.faulty(p.op, "more than was asked for")
 	}
-	p.taken += int64(len(data))
-	p.data = data
+	p.taken += int64(size)
+	p.data.Reset(data)
 	return nil
 }
 
 func (p *pieces) Read(buf []byte) (int, error) {
-	for len(p.data) == 0 && len(buf) > 0 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.data.Remaining() == 0 && len(buf) > 0 {
 		if p.err != nil {
 			return 0, p.err
 		}
@@ -49,8 +57,9 @@ func (p *pieces) Read(buf []byte) (int, error) {
 		case err != nil:
 			p.err = p.peer.fail(p.ctx, p.op, p.path, err)
 		case bad != "":
+			data.Free()
 			p.err = p.peer.faulty(p.op, "%s", bad)
-		case len(data) == 0:
+		case data.Len() == 0:
 			p.err = p.peer.faulty(p.op, "a message that says nothing")
 		default:
 			p.err = p.take(data)
@@ -59,13 +68,16 @@ func (p *pieces) Read(buf []byte) (int, error) {
 			p.cancel()
 		}
 	}
-	n := copy(buf, p.data)
-	p.data = p.data[n:]
-	return n, nil
+	if len(buf) == 0 {
+		return 0, nil
+	}
+	return p.data.Read(buf)
 }
 
 // Close ends the call. A Read after it fails with context.Canceled.
 func (p *pieces) Close() error {
-	p.cancel()
-	return nil
+	p.cancel() // and with it a Read that waits
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.data.Close()
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // NewSandbox returns the sandbox described by info, served at the other end of
-// cc. closeFn, if not nil, is what Close does; after it has succeeded it is not
-// called again.
+// cc, which has [DialOptions]. closeFn, if not nil, is what Close does; after it
+// has succeeded it is not called again.
 func NewSandbox(cc grpc.ClientConnInterface, info backend.SandboxInfo, closeFn func() error) backend.Sandbox {
 	return &sandboxClient{rpc: backendv1.NewSandboxClient(cc), info: info, closeFn: closeFn, peer: peer(info.Backend)}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // codec is gRPC's own for messages, except that a *frame is passed through as it
-// is. It has the same name on the wire.
+// is, and the data of a *piece is not copied. It has the same name on the wire.
 type codec struct{}
 
 var protoCodec = encoding.GetCodecV2(proto.Name)
@@ -25,23 +25,29 @@ func (f *frame) free() {
 func (codec) Name() string { return proto.Name }
 
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	f, ok := v.(*frame)
-	if !ok {
+	switch m := v.(type) {
+	case *frame:
+		data := m.data
+		m.data = nil
+		return data, nil
+	case *piece:
+		return m.marshal()
+	default:
 		return protoCodec.Marshal(v)
 	}
-	data := f.data
-	f.data = nil
-	return data, nil
 }
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	f, ok := v.(*frame)
-	if !ok {
+	switch m := v.(type) {
+	case *frame:
+		data.Ref()
+		m.data = data
+		return nil
+	case *piece:
+		return m.unmarshal(data)
+	default:
 		return protoCodec.Unmarshal(data, v)
 	}
-	data.Ref()
-	f.data = data
-	return nil
 }
 
 var _ encoding.CodecV2 = codec{}

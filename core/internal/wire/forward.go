@@ -24,7 +24,7 @@ const goneTimeout = 5 * time.Second
 // valid id a call names; its error is the call's. It is called again when a call
 // failed because its connection broke, to learn whether the sandbox still exists.
 //
-// The server must have [ServerOptions].
+// The server must have [ServerOptions], the connections [DialOptions].
 func ForwardSandbox(s grpc.ServiceRegistrar, conn func(ctx context.Context, id string) (grpc.ClientConnInterface, error)) {
 	desc := backendv1.Sandbox_ServiceDesc
 	f := forwarder{conn: conn}
@@ -64,7 +64,7 @@ func (f forwarder) method(name string) grpc.MethodDesc {
 			return nil, err
 		}
 		reply := new(frame)
-		if err := cc.Invoke(out, path, req, reply, grpc.ForceCodecV2(codec{})); err != nil {
+		if err := cc.Invoke(out, path, req, reply); err != nil {
 			return nil, f.failed(ctx, id, err)
 		}
 		return reply, nil
@@ -94,7 +94,7 @@ func (f forwarder) stream(desc grpc.StreamDesc) grpc.StreamDesc {
 		if err != nil {
 			return err
 		}
-		callee, err := cc.NewStream(out, &clientDesc, path, grpc.ForceCodecV2(codec{}))
+		callee, err := cc.NewStream(out, &clientDesc, path)
 		if err != nil {
 			return f.failed(ctx, id, err)
 		}

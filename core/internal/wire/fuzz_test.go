@@ -192,7 +192,7 @@ func FuzzPieces(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, cuts []byte) {
 		const most = 100
 		rest, bad := data, false
-		p := &pieces{peer: "stranger", ctx: t.Context(), cancel: func() {}, op: "read", most: most, recv: func() ([]byte, string, error) {
+		p := &pieces{peer: "stranger", ctx: t.Context(), cancel: func() {}, op: "read", most: most, recv: func() (mem.BufferSlice, string, error) {
 			if len(cuts) == 0 {
 				return nil, "", io.EOF
 			}
@@ -200,7 +200,7 @@ func FuzzPieces(f *testing.F) {
 			piece := rest[:n]
 			rest, cuts = rest[n:], cuts[1:]
 			bad = bad || n == 0 || n > most
-			return piece, "", nil
+			return mem.BufferSlice{mem.SliceBuffer(piece)}, "", nil
 		}}
 		got, err := io.ReadAll(p)
 		if !bytes.HasPrefix(data, got) {

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -45,8 +46,8 @@ const (
 )
 
 // ServerOptions are the options of every gRPC server that serves the contract or
-// forwards it: its bounds, the codec that forwarding needs, and a last defence
-// that turns a panic in a call into the failure of that call.
+// forwards it: its bounds, the codec that forwarding and files need, and a last
+// defence that turns a panic in a call into the failure of that call.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
@@ -61,19 +62,21 @@ func ServerOptions() []grpc.ServerOption {
 		// minutes; liveness here is decided by pings every few seconds.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.ForceServerCodecV2(codec{}),
+		experimental.BufferPool(buffers),
 		grpc.ChainUnaryInterceptor(recoverUnary),
 		grpc.ChainStreamInterceptor(recoverStream),
 	}
 }
 
-// DialOptions are the options of every gRPC client that speaks the contract.
-// They hold no credentials and no dialer. What is at the other end of a
-// connection is one process, and who supervises it makes a new client with a new
-// one: a dialer is expected to fail when it is asked a second time, and is then
-// not asked again.
+// DialOptions are the options of every gRPC client that speaks the contract: the
+// same bounds and codec. They hold no credentials and no dialer. What is at the
+// other end of a connection is one process, and who supervises it makes a new
+// client with a new one: a dialer is expected to fail when it is asked a second
+// time, and is then not asked again.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage), grpc.ForceCodecV2(codec{})),
+		experimental.WithBufferPool(buffers),
 		grpc.WithMaxHeaderListSize(maxHeaderList),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),

@@ -16,18 +16,19 @@ func (s *sandboxServer) PutArchive(stream grpc.ClientStreamingServer[backendv1.P
 	if err != nil {
 		return err
 	}
-	first, err := stream.Recv()
-	if err != nil {
+	first := new(backendv1.PutArchiveRequest)
+	data, err := receivePiece(stream, first)
+	if err != nil || first.GetStart() == nil {
+		data.Free()
 		return Error(noStart(op, err))
 	}
-	if first.GetStart() == nil {
-		return Error(noStart(op, nil))
-	}
 	content := &uploaded{ctx: stream.Context(), op: op, recv: func() (uploadedFrame, error) {
-		msg, err := stream.Recv()
-		return uploadedFrame{msg.GetStart() != nil, msg.GetData(), msg.GetCommit()}, err
+		msg := new(backendv1.PutArchiveRequest)
+		data, err := receivePiece(stream, msg)
+		return uploadedFrame{msg.GetStart() != nil, data, msg.GetCommit()}, err
 	}}
-	content.take(uploadedFrame{data: first.GetData(), commit: first.GetCommit()})
+	defer content.free()
+	content.take(uploadedFrame{data: data, commit: first.GetCommit()})
 	r, err := sb.PutArchive(stream.Context(), &backend.PutArchiveRequest{Path: string(first.GetStart().GetPath()), Content: content})
 	if err != nil {
 		return Error(err)
@@ -50,20 +51,17 @@ func (s *sandboxServer) GetArchive(req *backendv1.GetArchiveRequest, stream grpc
 // sendArchive sends an archive in full messages. The error is not yet a status,
 // except that of Send.
 func sendArchive(stream grpc.ServerStreamingServer[backendv1.GetArchiveReply], archive io.Reader) error {
-	buf := fileBuffers.Get().(*[fileFrame]byte)
-	defer fileBuffers.Put(buf)
 	for {
-		n, err := fill(archive, buf[:])
-		if err != nil && !isEnd(err) {
+		data, err := readPiece(archive, fileFrame)
+		if err != nil && !isEnd(err) || data.Len() == 0 {
+			data.Free()
+			if isEnd(err) {
+				return nil
+			}
 			return err
 		}
-		if n > 0 {
-			if err := stream.Send(&backendv1.GetArchiveReply{Data: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			return nil
+		if sendErr := sendPiece(stream, new(backendv1.GetArchiveReply), data); sendErr != nil || err != nil {
+			return sendErr
 		}
 	}
 }

@@ -7,16 +7,11 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	backendv1 "github.com/deep-sandbox/deep/core/proto/backend/v1"
 )
-
-// fileBuffers are for files above smallFile; smaller ones get a buffer of their
-// size, so that a guest that reads sources all day stays small.
-var fileBuffers = sync.Pool{New: func() any { return new([fileFrame]byte) }}
-
-const smallFile = 32 << 10
 
 func (s *sandboxServer) ReadFile(req *backendv1.ReadFileRequest, stream grpc.ServerStreamingServer[backendv1.ReadFileReply]) error {
 	sb, err := s.sandbox(stream.Context())
@@ -39,27 +34,20 @@ func sendFile(stream grpc.ServerStreamingServer[backendv1.ReadFileReply], f *bac
 	if req.GetLength() > 0 {
 		expected = min(expected, req.GetLength())
 	}
-	var buf []byte
-	if expected < smallFile {
-		// One byte more than there should be finds the end without a second read
-		// into a buffer that is full; 512 are for files that do not tell a size,
-		// as those of /proc.
-		buf = make([]byte, max(expected+1, 512))
-	} else {
-		pooled := fileBuffers.Get().(*[fileFrame]byte)
-		defer fileBuffers.Put(pooled)
-		buf = pooled[:]
-	}
+	// One byte more than there should be finds the end without a second read into
+	// a buffer that is full; 512 are for files that do not tell a size, as those of
+	// /proc.
+	size := int(min(max(expected+1, 512), fileFrame))
 	msg := &backendv1.ReadFileReply{Info: fileToWire(f.Info)}
 	for {
-		n, err := fill(f, buf)
+		data, err := readPiece(f, size)
 		end := isEnd(err)
 		if err != nil && !end {
+			data.Free()
 			return err
 		}
-		if msg.Info != nil || n > 0 {
-			msg.Data = buf[:n]
-			if err := stream.Send(msg); err != nil {
+		if msg.Info != nil || data.Len() > 0 {
+			if err := sendPiece(stream, msg, data); err != nil {
 				return err
 			}
 			msg.Info = nil
@@ -93,19 +81,20 @@ func (s *sandboxServer) WriteFile(stream grpc.ClientStreamingServer[backendv1.Wr
 	if err != nil {
 		return err
 	}
-	first, err := stream.Recv()
-	if err != nil {
+	first := new(backendv1.WriteFileRequest)
+	data, err := receivePiece(stream, first)
+	if err != nil || first.GetStart() == nil {
+		data.Free()
 		return Error(noStart("write file", err))
-	}
-	if first.GetStart() == nil {
-		return Error(noStart("write file", nil))
 	}
 	start := first.GetStart()
 	content := &uploaded{ctx: stream.Context(), op: "write file", recv: func() (uploadedFrame, error) {
-		msg, err := stream.Recv()
-		return uploadedFrame{msg.GetStart() != nil, msg.GetData(), msg.GetCommit()}, err
+		msg := new(backendv1.WriteFileRequest)
+		data, err := receivePiece(stream, msg)
+		return uploadedFrame{msg.GetStart() != nil, data, msg.GetCommit()}, err
 	}}
-	content.take(uploadedFrame{data: first.GetData(), commit: first.GetCommit()})
+	defer content.free()
+	content.take(uploadedFrame{data: data, commit: first.GetCommit()})
 	r, err := sb.WriteFile(stream.Context(), &backend.WriteFileRequest{
 		Path: string(start.GetPath()), Mode: start.GetMode(), Content: content,
 		Append: start.GetAppend(), IfAbsent: start.GetIfAbsent(), IfSHA256: start.GetIfSha256(),
@@ -119,7 +108,7 @@ func (s *sandboxServer) WriteFile(stream grpc.ClientStreamingServer[backendv1.Wr
 // uploadedFrame is one message of what a caller uploads.
 type uploadedFrame struct {
 	start  bool
-	data   []byte
+	data   mem.BufferSlice
 	commit bool
 }
 
@@ -129,12 +118,16 @@ type uploaded struct {
 	ctx  context.Context
 	op   string
 	recv func() (uploadedFrame, error)
-	data []byte
+
+	mu   sync.Mutex // of a Read, and of what free frees
+	data mem.Reader
 	err  error // what comes after data
 }
 
 func (u *uploaded) Read(p []byte) (int, error) {
-	for len(u.data) == 0 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for u.data.Remaining() == 0 {
 		if u.err != nil {
 			return 0, u.err
 		}
@@ -150,20 +143,31 @@ func (u *uploaded) Read(p []byte) (int, error) {
 			u.err = &backend.Error{Kind: backend.ErrInvalid, Op: u.op, Message: "start may come only once"}
 		default:
 			u.take(frame)
+			continue
 		}
+		frame.data.Free()
 	}
-	n := copy(p, u.data)
-	u.data = u.data[n:]
-	return n, nil
+	return u.data.Read(p)
 }
 
+// take notes what a message holds, and frees its data.
 func (u *uploaded) take(frame uploadedFrame) {
-	if len(frame.data) > fileFrame {
+	defer frame.data.Free() // u.data has a reference of its own
+	if frame.data.Len() > fileFrame {
 		u.err = &backend.Error{Kind: backend.ErrInvalid, Op: u.op, Message: "a message may hold at most 256 KiB of content"}
 		return
 	}
-	u.data = frame.data
+	u.data.Reset(frame.data)
 	if frame.commit {
 		u.err = io.EOF
+	}
+}
+
+// free frees what was not read. A Read the sandbox has abandoned may still wait
+// for the next message, and then there is nothing to free.
+func (u *uploaded) free() {
+	if u.mu.TryLock() {
+		defer u.mu.Unlock()
+		_ = u.data.Close() // never fails
 	}
 }

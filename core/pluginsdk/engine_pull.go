@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/deep-sandbox/deep/core/backend"
@@ -75,10 +76,13 @@ func followPull(answer io.Reader, image string, heard func(), progress func(back
 			return EngineImageError(image, m.Detail.Message)
 		case m.Error != "":
 			return EngineImageError(image, m.Error)
-		case m.ID != "":
-			heard()
+		case m.ID == "":
+			continue // of the whole: its digest, and that it is done
 		}
-		report(m)
+		heard()
+		if !strings.HasPrefix(m.Status, "Pulling from ") { // its id is a tag
+			report(m)
+		}
 	}
 }
 

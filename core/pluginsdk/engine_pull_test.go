@@ -47,7 +47,7 @@ func TestEnginePullSilent(t *testing.T) {
 	}
 }
 
-// TestPullProgress: what is told of a layer never goes back and ends at its total,
+// TestPullProgress: it is of layers alone. What is told of a layer never goes back and ends at its total,
 // though an engine counts again as it unpacks, and not to the end.
 func TestPullProgress(t *testing.T) {
 	var got []int64
@@ -58,10 +58,12 @@ func TestPullProgress(t *testing.T) {
 		{"status":"Download complete","progressDetail":{},"id":"a"}
 		{"status":"Extracting","progressDetail":{"current":10,"total":100},"id":"a"}
 		{"status":"Pull complete","progressDetail":{},"id":"a"}
+		{"status":"Status: Downloaded newer image for x:1"}
 	`), "x:1", func() {}, func(p backend.Progress) {
-		if p.Layer == "a" {
-			got = append(got, p.Current, p.Total)
+		if p.Layer != "a" {
+			t.Errorf("%+v is of no layer", p)
 		}
+		got = append(got, p.Current, p.Total)
 	})
 	want := []int64{0, 0, 40, 100, 100, 100, 100, 100, 100, 100}
 	if err != nil || !slices.Equal(got, want) {

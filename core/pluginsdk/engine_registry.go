@@ -1,67 +1,90 @@
 package pluginsdk
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"strings"
-	"time"
+
+	"github.com/distribution/reference"
 
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
-// registryPhrases tells what kind of failure an engine's text about a pull
-// means, most telling first. A pull fails inside the engine, after its answer has
-// begun: there is neither a status nor a code, only this text. The words are
-// those of the distribution specification's error codes, of Go's net, tls and
-// x509 packages, and of the kernel.
-var registryPhrases = []struct {
-	kind    error
-	phrases []string
+// pullFailures tell what an engine's text about a pull means, most telling first.
+// A pull fails inside the engine, after its answer has begun: there is neither a
+// status nor a code, only this text. The phrases are those of the distribution
+// specification's error codes, of the engines' image libraries, of Go's net, tls
+// and x509 packages, and of the kernel. REGISTRY in a hint is its address.
+var pullFailures = []struct {
+	kind          error
+	message, hint string
+	phrases       []string
 }{
-	{backend.ErrNoSpace, []string{"no space left on device"}},
-	{backend.ErrPermission, []string{"unauthorized", "access to the resource is denied", "pull access denied", "denied:", "authentication required", "no basic auth credentials", "forbidden", "status: 401", "status: 403", "401 (", "403 ("}},
-	{backend.ErrNotFound, []string{"manifest unknown", "name unknown", "not found", "repository name not known", "404 ("}},
-	{backend.ErrInvalid, []string{"no matching manifest", "invalid reference", "unsupported manifest", "no image found in manifest list", "no image found in image index"}},
-	{backend.ErrUnavailable, []string{""}},
+	{backend.ErrNoSpace, "the engine's disk is full", "remove images that are not needed",
+		[]string{"no space left on device"}},
+	{backend.ErrConflict, "what the registry sent does not match its digest, and nothing of it was kept",
+		"try again; if it goes on, the content at REGISTRY is damaged, or something on the way there alters it",
+		[]string{"verification failed for digest", "digest did not match", "does not match provided manifest digest", "unexpected commit digest"}},
+	{backend.ErrUnavailable, "the registry has had too many requests", "wait a while, or log in, which most registries allow more: with the engine's own command, to REGISTRY",
+		[]string{"toomanyrequests", "too many requests", "rate limit"}},
+	{backend.ErrPermission, "the registry denies access", "the name may be wrong, or the image private: log in with the engine's own command, to REGISTRY",
+		[]string{"unauthorized", "access to the resource is denied", "pull access denied", "denied:", "authentication required", "no basic auth credentials", "forbidden", "status: 401", "status: 403", "401 (", "403 ("}},
+	{backend.ErrUnsupported, "the image is not for this engine's architecture", "use one made for linux and the engine's architecture",
+		[]string{"no matching manifest", "no image found in manifest list", "no image found in image index"}},
+	{backend.ErrNotFound, "the registry has no such image", "check name and tag",
+		[]string{"manifest unknown", "name unknown", "not found", "repository name not known", "404 ("}},
+	{backend.ErrInvalid, "the image does not fit this engine", "use one made for linux and the engine's architecture",
+		[]string{"invalid reference", "unsupported manifest"}},
+	{backend.ErrUnavailable, "the engine does not trust the registry's certificate", "give the engine the certificate of the authority, in certs.d/REGISTRY/ca.crt below /etc/docker or /etc/containers",
+		[]string{"x509:"}},
+	{backend.ErrUnavailable, "the registry speaks no TLS", "give it a certificate, or name REGISTRY an insecure registry in the engine's own configuration",
+		[]string{"server gave http response to https client"}},
 }
 
-// EngineImageError says why an image cannot be pulled, from the engine's text.
+const unreachableHint = `see that the engine's host has a way to REGISTRY; with the image there already, pull = "never" asks no registry`
+
+// EngineImageError says why an image cannot be pulled, from the engine's text. What
+// it does not know is a registry out of reach.
 func EngineImageError(image, text string) error {
-	lower := strings.ToLower(text)
-	for _, r := range registryPhrases {
-		for _, phrase := range r.phrases {
-			if strings.Contains(lower, phrase) {
-				return imageError(r.kind, image, text)
+	text = strings.TrimSpace(text)
+	search := withoutImage(strings.ToLower(text), image)
+	for _, f := range pullFailures {
+		for _, phrase := range f.phrases {
+			if strings.Contains(search, phrase) {
+				return imageError(f.kind, image, f.message+" ("+backend.Printable(text)+")", f.hint)
 			}
 		}
 	}
-	return imageError(backend.ErrUnavailable, image, text)
+	return imageError(backend.ErrUnavailable, image, "the registry cannot be reached ("+backend.Printable(text)+")", unreachableHint)
 }
 
-func imageError(kind error, image, text string) error {
-	e := &backend.Error{Kind: kind, Path: image}
-	registry, _, _ := strings.Cut(image, "/")
-	is := func(k error) bool { return errors.Is(kind, k) }
-	switch {
-	case is(backend.ErrPermission):
-		e.Message = "the registry denies access"
-		e.Hint = "the name may be wrong, or the image private: log in with the engine's own command, to " + registry
-	case is(backend.ErrNotFound):
-		e.Message = "the registry has no such image"
-		e.Hint = "check name and tag"
-	case is(backend.ErrInvalid):
-		e.Message = "the image does not fit this engine"
-		e.Hint = "use one made for linux and the engine's architecture"
-	case is(backend.ErrNoSpace):
-		e.Message = "the engine's disk is full"
-		e.Hint = "remove images that are not needed"
-	default:
-		e.Message = "the registry cannot be reached"
-		e.Hint = "see that the engine's host has a way to " + registry + `; with the image there already, pull = "never" asks no registry`
+// imageError is an error about an image and its registry.
+func imageError(kind error, image, message, hint string) error {
+	return &backend.Error{Kind: kind, Path: image, Message: message, Hint: strings.ReplaceAll(hint, "REGISTRY", registryOf(image))}
+}
+
+// registryOf returns the address of the registry of an image.
+func registryOf(image string) string {
+	if named, err := reference.ParseNormalizedNamed(image); err == nil {
+		return reference.Domain(named)
 	}
-	e.Message += " (" + backend.Printable(strings.TrimSpace(text)) + ")"
-	return e
+	return "the registry"
+}
+
+// withoutImage returns an engine's text without the image's name and tag: anybody
+// may call an image "forbidden".
+func withoutImage(text, image string) string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return text
+	}
+	names := []string{named.String(), reference.FamiliarString(named), named.Name(), "/v2/" + reference.Path(named) + "/"}
+	if tagged, ok := named.(reference.Tagged); ok {
+		tag := strings.ToLower(tagged.Tag())
+		names = append(names, "manifests/"+tag, "manifest "+tag+" ")
+	}
+	for _, name := range names {
+		text = strings.ReplaceAll(text, name, " ")
+	}
+	return text
 }
 
 // EngineImageMissing is the error for an image that is not there and not to be
@@ -83,62 +106,4 @@ func EngineImageArch(image, os, arch, engineArch string) error {
 	return &backend.Error{Kind: backend.ErrUnsupported, Path: image,
 		Message: "the image is for " + backend.Printable(os+"/"+arch) + ", the engine runs linux/" + engineArch,
 		Hint:    "pull the image for the engine's architecture"}
-}
-
-// pullMessage is one line of an engine's answer to a pull, in the form of
-// Docker's API, which Podman speaks too.
-type pullMessage struct {
-	ID       string `json:"id"`
-	Status   string `json:"status"`
-	Progress struct {
-		Current int64 `json:"current"`
-		Total   int64 `json:"total"`
-	} `json:"progressDetail"`
-	Detail struct {
-		Message string `json:"message"`
-	} `json:"errorDetail"`
-	Error string `json:"error"`
-}
-
-// EnginePull follows the answer to a pull of image to its end and reports
-// progress.
-func EnginePull(answer io.Reader, image string, progress func(backend.Progress)) error {
-	report := pullProgress(progress)
-	lines := json.NewDecoder(answer)
-	for {
-		var m pullMessage
-		err := lines.Decode(&m)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return &backend.Error{Kind: backend.ErrUnavailable, Path: image, Message: "the engine's account of the pull broke off", Err: err}
-		case m.Detail.Message != "":
-			return EngineImageError(image, m.Detail.Message)
-		case m.Error != "":
-			return EngineImageError(image, m.Error)
-		}
-		report(m)
-	}
-}
-
-// pullProgress returns a function that reports of the many lines an engine
-// writes those with something new, and of a layer's bytes ten a second.
-func pullProgress(progress func(backend.Progress)) func(m pullMessage) {
-	type last struct {
-		status string
-		at     time.Time
-	}
-	seen := map[string]last{}
-	return func(m pullMessage) {
-		now, of := time.Now(), m.Progress
-		l, ok := seen[m.ID]
-		whole := of.Total > 0 && of.Current >= of.Total
-		if ok && l.status == m.Status && !whole && now.Sub(l.at) < 100*time.Millisecond {
-			return
-		}
-		seen[m.ID] = last{m.Status, now}
-		progress(backend.Progress{Phase: backend.PhasePull, Message: backend.Printable(m.Status), Layer: backend.Printable(m.ID),
-			Current: max(of.Current, 0), Total: max(of.Total, 0)})
-	}
 }

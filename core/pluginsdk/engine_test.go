@@ -186,7 +186,10 @@ func TestEngineImageError(t *testing.T) {
 		"dial tcp: lookup registry.example.com: no such host":                               backend.ErrUnavailable,
 		"net/http: request canceled while waiting for connection (Client.Timeout exceeded)": backend.ErrUnavailable,
 		"x509: certificate signed by unknown authority":                                     backend.ErrUnavailable,
-		"no matching manifest for linux/arm64/v8 in the manifest list entries":              backend.ErrInvalid,
+		"no matching manifest for linux/arm64/v8 in the manifest list entries":              backend.ErrUnsupported,
+		"toomanyrequests: You have reached your pull rate limit":                            backend.ErrUnavailable,
+		"filesystem layer verification failed for digest sha256:00":                         backend.ErrConflict,
+		"Digest did not match, expected sha256:00, got sha256:01":                           backend.ErrConflict,
 		"write /var/lib/docker/tmp/GetImageBlob1: no space left on device":                  backend.ErrNoSpace,
 		"something new \x1b[31m":                                                            backend.ErrUnavailable,
 	} {

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"io"
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
@@ -70,26 +70,18 @@ func (b *dockerBackend) pull(ctx context.Context, name string, progress func(bac
 	if err != nil {
 		return err
 	}
-	progress(backend.Progress{Phase: backend.PhasePull, Message: "pulling " + named.String()})
-	answer, err := b.api.ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})
-	if err != nil {
-		return b.pullFailure(ctx, named.String(), err)
-	}
-	defer func() { _ = answer.Close() }()
-
-	if err := pluginsdk.EnginePull(answer, named.String(), progress); err != nil {
-		return b.pullFailure(ctx, named.String(), err)
-	}
-	return nil
+	return pluginsdk.EnginePull(ctx, named.String(), progress, func(ctx context.Context) (io.ReadCloser, error) {
+		answer, err := b.api.ImagePull(ctx, named.String(), image.PullOptions{RegistryAuth: auth})
+		if err != nil {
+			return nil, b.pullFailure(named.String(), err)
+		}
+		return answer, nil
+	})
 }
 
-// pullFailure tells a pull that failed in the engine from an engine that is
-// gone and a caller who gave up.
-func (b *dockerBackend) pullFailure(ctx context.Context, name string, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return b.failure(ctx.Err(), name)
-	case client.IsErrConnectionFailed(err), errors.As(err, new(*backend.Error)):
+// pullFailure tells a pull that failed in the engine from an engine that is gone.
+func (b *dockerBackend) pullFailure(name string, err error) error {
+	if client.IsErrConnectionFailed(err) {
 		return b.failure(err, name)
 	}
 	return pluginsdk.EngineImageError(name, err.Error())

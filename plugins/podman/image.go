@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"io"
 	"net/url"
 	"os"
 
@@ -80,26 +80,18 @@ func (b *podmanBackend) pull(api context.Context, name string, progress func(bac
 		return &backend.Error{Kind: backend.ErrInvalid, Path: file, Message: "cannot read the credentials of registries",
 			Hint: "see the file named by auth_file, or where podman login writes it"}
 	}
-	progress(backend.Progress{Phase: backend.PhasePull, Message: "pulling " + named.String()})
-	answer, err := b.dockerAPI(api, "/images/create?fromImage="+url.QueryEscape(named.String()), header)
-	if err != nil {
-		return b.pullFailure(api, named.String(), err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-
-	if err := pluginsdk.EnginePull(answer.Body, named.String(), progress); err != nil {
-		return b.pullFailure(api, named.String(), err)
-	}
-	return nil
+	return pluginsdk.EnginePull(api, named.String(), progress, func(api context.Context) (io.ReadCloser, error) {
+		answer, err := b.dockerAPI(api, "/images/create?fromImage="+url.QueryEscape(named.String()), header)
+		if err != nil {
+			return nil, b.pullFailure(named.String(), err)
+		}
+		return answer.Body, nil
+	})
 }
 
-// pullFailure tells a pull that failed in the engine from an engine that is
-// gone and a caller who gave up.
-func (b *podmanBackend) pullFailure(ctx context.Context, name string, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return b.failure(ctx.Err(), name)
-	case status(err) == 0, errors.As(err, new(*backend.Error)):
+// pullFailure tells a pull that failed in the engine from an engine that is gone.
+func (b *podmanBackend) pullFailure(name string, err error) error {
+	if status(err) == 0 {
 		return b.failure(err, name)
 	}
 	return pluginsdk.EngineImageError(name, err.Error())

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Stops exactly the daemons that up.sh started and that still run; nothing when it started nothing. Packages, images and
-# the cache stay, so the next up.sh takes seconds. Containers of docker end with their daemon (those of a dockerd that
-# was killed, when the next one starts); those of podman have no daemon and live on.
+# Stops exactly the daemons that up.sh started and that still run; nothing when it started nothing. What the registries
+# held goes with them. Packages, images and the cache stay, so the next up.sh takes seconds. Containers of docker end with
+# their daemon (those of a dockerd that was killed, when the next one starts); those of podman have no daemon and live on.
 set -euo pipefail
 # shellcheck source=test/engines/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -36,7 +36,10 @@ stop() {
 
 enter_state
 stopped=
+stop registry 10
+stop registry_private 10
 stop podman 10
 # dockerd gives its containers 10 s to end, and takes its containerd along, even when killed (parent-death signal).
 stop dockerd 40
+rm -rf "$REGISTRY_DATA"
 [[ -n $stopped ]] || say "nothing to stop: no engine here was started by up.sh"

@@ -9,6 +9,10 @@ DOCKER_SOCK=/var/run/docker.sock
 DOCKER_PIDFILE=/var/run/docker.pid
 CONTAINERD_PIDFILE=/var/run/docker/containerd/containerd.pid
 PODMAN_SOCK=/run/podman/podman.sock
+# Known to the tests too, test/registry.
+REGISTRY=127.0.0.1:5801
+PRIVATE_REGISTRY=127.0.0.1:5802
+REGISTRY_DATA=$STATE/registry-data
 
 # A root shell got by `su` has no sbin, where dockerd, runc and debootstrap are.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -79,3 +83,15 @@ docker_version() {
 podman_version() {
   [[ -S $PODMAN_SOCK ]] && API_TIMEOUT=5 podman_api version --format '{{.Server.Version}}' 2>/dev/null
 }
+
+# registry_get ADDRESS PATH [OPTION…]
+registry_get() {
+  local address=$1 path=$2
+  shift 2
+  curl --silent --noproxy '*' --max-time 10 -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' "$@" \
+    "http://$address/v2/$path" 9>&-
+}
+
+registry_answers() { [[ $(registry_get "$REGISTRY" "" -o /dev/null -w '%{http_code}') == 200 ]]; }
+
+registry_private_answers() { [[ $(registry_get "$PRIVATE_REGISTRY" "" -o /dev/null -w '%{http_code}') == 401 ]]; }

@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # Brings up what the tests with real engines need, as far as it is missing: the packages, dockerd and podman's API
-# service on their default sockets, and four images made without any registry, in both engines:
+# service on their default sockets, two registries, and four images made without any registry, in both engines:
 #
 #   deep-test/busybox:1   a static busybox and its applets, users root and nobody
 #   deep-test/python:1    this release of Debian, minimal, with python3 and its standard library
 #   deep-test/bare:1      one static program and nothing else, images/bare
 #   deep-test/trap:1      busybox, with settings that a sandbox must not take over, images/trap.changes
+#
+# The registries are Debian's docker-registry twice, one store with two doors, on the loopback interface and without TLS.
+# Docker takes such a one there; podman does not, and tests put a proxy with TLS in between. They hold deep-test/busybox:1.
+#
+#   127.0.0.1:5801   lets anybody in, to push too
+#   127.0.0.1:5802   lets in the user deep-test, password deep-test-no-secret, to pull only
 #
 # Made for a fresh Debian host with root and a package mirror. An engine that already answers is used as it is. Safe to
 # run again (about a second when nothing is missing) and to run twice at once. down.sh stops what this one started.
@@ -36,6 +42,8 @@ list_missing() {
   need debootstrap debootstrap
   need newuidmap uidmap
   need iptables iptables
+  need docker-registry docker-registry
+  need curl curl
   # The dynamic busybox of the package of that name starts in no empty image.
   [[ -x /bin/busybox ]] && ! ldd /bin/busybox &>/dev/null || missing+=(busybox-static)
   # With AppArmor in the kernel, docker refuses to start a container when it cannot load its profile.
@@ -63,6 +71,10 @@ install_packages() {
   # Newer Debian has the client in a package of its own, which docker.io merely recommends.
   if ! command -v docker >/dev/null && [[ -n $(apt-cache search -n '^docker-cli$') ]]; then missing+=(docker-cli); fi
   run_apt install --no-install-recommends "${missing[@]}"
+  # The package's own service would listen to all the world, on another port than ours.
+  if [[ " ${missing[*]} " == *" docker-registry "* && -d /run/systemd/system ]]; then
+    systemctl disable --quiet --now docker-registry.service
+  fi
   list_missing
   ((${#missing[@]} == 0)) || fail "still missing after the installation: ${missing[*]}"
 }
@@ -161,6 +173,49 @@ bring_up() {
   else
     say "$1: $version at unix://$3, found running"
   fi
+}
+
+# --- registries -------------------------------------------------------------------------------------------------------
+
+# start_registry NAME ADDRESS VARIABLE=VALUE…
+start_registry() {
+  local name=$1 address=$2 pid
+  shift 2
+  if ! pid=$(recorded "$name"); then
+    mkdir -p "$REGISTRY_DATA"
+    # A copy: the registry reads it again and again, and may outlive this checkout.
+    install -m 0600 "$HERE/registry/htpasswd" "$REGISTRY_DATA/htpasswd"
+    launch "$name" env REGISTRY_HTTP_ADDR="$address" REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="$REGISTRY_DATA/store" \
+      "$@" docker-registry serve "$HERE/registry/$name.yml"
+    pid=$(recorded "$name") || fail_with_log "$name" "it ended at once"
+  fi
+  await "$name" "$pid" "${name}_answers"
+}
+
+# bring_up_registry NAME ADDRESS VARIABLE=VALUE…
+bring_up_registry() {
+  local pid
+  "${1}_answers" || start_registry "$@"
+  if pid=$(recorded "$1"); then
+    say "$1: at http://$2, started by us (pid $pid)"
+  else
+    say "$1: at http://$2, found running"
+  fi
+}
+
+# fill_registry pushes deep-test/busybox:1, which docker has by now.
+fill_registry() {
+  local there=$REGISTRY/deep-test/busybox:1 id
+  id=$(docker_api image inspect --format '{{.Id}}' deep-test/busybox:1)
+  # The manifest names the image's id.
+  if registry_get "$REGISTRY" deep-test/busybox/manifests/1 2>/dev/null | grep -q "$id"; then
+    say "image $there: there"
+    return
+  fi
+  docker_api tag deep-test/busybox:1 "$there"
+  docker_api push --quiet "$there" >/dev/null || fail "docker cannot push $there; see $STATE/registry.log"
+  docker_api rmi "$there" >/dev/null
+  say "image $there: pushed"
 }
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -320,8 +375,11 @@ enter_state
 install_packages
 bring_up docker dockerd "$DOCKER_SOCK"
 bring_up podman podman "$PODMAN_SOCK"
+bring_up_registry registry "$REGISTRY"
+bring_up_registry registry_private "$PRIVATE_REGISTRY" REGISTRY_AUTH_HTPASSWD_PATH="$REGISTRY_DATA/htpasswd"
 ensure_image busybox
 ensure_image python
 ensure_image bare
 ensure_image trap
+fill_registry
 [[ -z $changed ]] || prove_start

@@ -14,6 +14,8 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
 	// Where the engine is that the user's own tools talk to.
 	"DOCKER_HOST", "CONTAINER_HOST",
+	// Where that user's tools keep what they log in to registries with.
+	"DOCKER_CONFIG", "REGISTRY_AUTH_FILE",
 }
 
 // Environment returns what a plugin gets of this process's environment: the

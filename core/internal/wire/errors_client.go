@@ -90,11 +90,18 @@ func (p peer) fail(ctx context.Context, op, path string, err error) error {
 	if e := (*backend.Error)(nil); errors.As(err, &e) {
 		return err // made on this side
 	}
-	if ctx.Err() != nil {
-		return p.ended(ctx, op, path)
-	}
 	st, _ := status.FromError(err)
-	if d := detailOf(st); d != nil {
+	d := detailOf(st)
+	if ctx.Err() != nil {
+		e := p.ended(ctx, op, path)
+		if d != nil && d.GetKind() == backendv1.ErrorKind_ERROR_KIND_CANCELED {
+			// It knows what was being waited for.
+			told := fromDetail(d)
+			e.Path, e.Message, e.Hint = orElse(told.Path, path), told.Message, told.Hint
+		}
+		return e
+	}
+	if d != nil {
 		e := fromDetail(d)
 		e.Backend, e.Op = orElse(e.Backend, string(p)), orElse(e.Op, op)
 		return e

@@ -71,7 +71,7 @@ bench: build ## Measure, pairwise against the engines, and write bench.json
 	go run -tags $(TAGS) ./test/bench
 
 .PHONY: engines
-engines: ## Bring up docker, podman and the test images where missing (Debian, root)
+engines: ## Bring up docker, podman, two registries and the test images where missing (Debian, root)
 	@./test/engines/up.sh
 
 .PHONY: engines-down

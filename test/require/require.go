@@ -30,6 +30,9 @@ var sockets = map[string]string{
 	"podman": "/run/podman/podman.sock",
 }
 
+// Socket is where the engine name, "docker" or "podman", answers by default.
+func Socket(name string) string { return sockets[name] }
+
 // Missing returns why the backend name, "docker", "podman" or "local", cannot be
 // had here, nil if it can: whether the engine answers on its default socket, and
 // whether this user may make the namespaces that backend local needs.

@@ -15,8 +15,10 @@ import (
 	"github.com/deep-sandbox/deep/core/backend"
 )
 
-// writeBuffer is how much content is taken and written at once.
-const writeBuffer = 64 << 10
+// writeBuffer is how much content is taken and written at once. Each piece is one
+// visit to a thread: of 64 KiB, a large file costs the guest a tenth more, and of
+// 256 KiB what is saved is lost in the processor's caches.
+const writeBuffer = 128 << 10
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeBuffer]byte) }}
 

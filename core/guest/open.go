@@ -103,7 +103,7 @@ func notOurs(fd int) error {
 		return unix.EACCES // judged by the effective uid, which is the guest's
 	}
 	pid, _, _ := strings.Cut(strings.TrimPrefix(path, "/proc/"), "/")
-	if _, err := strconv.Atoi(pid); err != nil || !isOurs(pid) {
+	if pid == "" || strings.Trim(pid, "0123456789") != "" || !isOurs(pid) {
 		return nil
 	}
 	return &backend.Error{Kind: backend.ErrPermission, Message: "it belongs to the guest",

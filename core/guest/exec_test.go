@@ -163,6 +163,22 @@ func caseLookup(f *fixture) {
 			f.t.Errorf("%q: outcome %s", c.argv0, res.Outcome)
 		}
 	}
+	// Of a script it is the interpreter that is missing, or what ends its name.
+	f.put("bin/windows", "#! /bin/sh\r\nexit\n")
+	f.put("bin/odd", "#!\t/no/\x1b[1m"+strings.Repeat("x", 200)+" -e\n")
+	f.put("bin/unread", "#!/no/such/interpreter\n")
+	for name, mode := range map[string]os.FileMode{"windows": 0o755, "odd": 0o755, "unread": 0o111} {
+		check(f.t, os.Chmod(f.path("bin/"+name), mode))
+	}
+	for argv0, want := range map[string]string{
+		"./bin/orphan": "(/no/such/interpreter)", f.path("bin/orphan"): "(/no/such/interpreter)", "./bin/windows": `("/bin/sh\r")`,
+		"./bin/odd": `\x1b[1mx`, "./bin/unread": "the interpreter it names is not", "./bin/none": "(./bin/none)",
+	} {
+		res, _, _ := f.run(&backend.ExecRequest{Argv: []string{argv0}})
+		if res.ExitCode != 127 || !strings.Contains(res.StartError, want) || len(res.StartError) > 600 || strings.Contains(res.StartError, "\x1b") {
+			f.t.Errorf("%q: %+v, want %q", argv0, res, want)
+		}
+	}
 	// More than the kernel takes.
 	res, _, _ := f.run(&backend.ExecRequest{Argv: []string{"true", strings.Repeat("x", 200<<10)}})
 	if res.ExitCode != 126 || !strings.HasPrefix(res.StartError, "E2BIG") {

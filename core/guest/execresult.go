@@ -86,11 +86,31 @@ func (x *execution) notStarted(program string, err error) (*backend.ExecResult, 
 			Hint:    "the sandbox has no processes, memory or descriptors left; end a command, or give it more"}
 	case unix.ENOENT:
 		r := x.startFailed(program, errno)
-		there := x.sandbox.files.doAnyway(func() error { return executable(program) }) == nil
-		if there && program[0] == '/' {
-			r.StartError += ": the program is there, the interpreter it names is not"
-		}
+		r.StartError += x.missingPart(program)
 		return r, nil
 	}
 	return x.startFailed(program, errno), nil
+}
+
+// missingPart says what is missing of a program that is there itself, "" if it is
+// not.
+func (x *execution) missingPart(program string) string {
+	if program[0] != '/' {
+		program = x.plan.dir + "/" + program
+	}
+	var name string
+	err := x.sandbox.files.doAnyway(func() error {
+		if err := executable(program); err != nil {
+			return err
+		}
+		name = interpreterOf(program)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return ""
+	case name == "":
+		return ": the program is there, the interpreter it names is not"
+	}
+	return ": the program is there, its interpreter is not (" + backend.PrintablePath(name) + ")"
 }

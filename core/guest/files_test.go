@@ -727,6 +727,11 @@ func caseRename(f *fixture) {
 	if e.Path != "none" {
 		f.t.Errorf("it names %q", e.Path)
 	}
+	wantKind(f.t, rename("a", "/tmp/a", false), backend.ErrUnsupported)
+	e = wantKind(f.t, rename("none", "/tmp/none", false), backend.ErrNotFound)
+	if e.Path != "none" {
+		f.t.Errorf("it names %q", e.Path)
+	}
 	e = wantKind(f.t, rename("a", "nodir/b", false), backend.ErrNotFound)
 	if e.Path != "nodir/b" {
 		f.t.Errorf("it names %q", e.Path)

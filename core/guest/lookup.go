@@ -93,3 +93,31 @@ func executable(path string) error {
 	}
 	return err
 }
+
+// maxInterpreter is how much of a script the kernel looks at.
+const maxInterpreter = 256
+
+// interpreterOf returns the program that the first line of a script names, "" if it
+// is none, or this thread's user may not read it.
+func interpreterOf(path string) string {
+	fd, _, err := openRegular(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var buf [maxInterpreter]byte
+	n, err := unix.Pread(fd, buf[:], 0)
+	if err != nil {
+		return ""
+	}
+	line, script := strings.CutPrefix(string(buf[:n]), "#!")
+	if !script {
+		return ""
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	line = strings.TrimLeft(line, " \t")
+	if end := strings.IndexAny(line, " \t\x00"); end >= 0 {
+		line = line[:end]
+	}
+	return line
+}

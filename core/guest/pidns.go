@@ -26,7 +26,24 @@ type pidnsDomain struct {
 
 	mu    sync.Mutex
 	tasks map[*pidnsTask]bool // whose namespace is not known to be gone
+	// leaving of these are being taken down. gone is closed when one of them is gone,
+	// and made anew.
+	leaving int
+	gone    chan struct{}
 }
+
+const (
+	// maxLeaving is how many namespaces may be on their way out when the next command
+	// starts. A command's end is told before its namespace has gone: the first process,
+	// with eight threads or more, must get the processor to end, and its last one then
+	// waits in the kernel for a grace period of RCU, for which mount namespaces stand
+	// in line. Until then they count as the user's: a hundred short commands left so
+	// many behind that no other could be started.
+	maxLeaving = 8
+	// leavingTime bounds how long a start waits for that. What a process in
+	// uninterruptible sleep keeps from going keeps nothing else from starting.
+	leavingTime = time.Second
+)
 
 // newPIDNSDomain checks that namespaces can be had by making one.
 func newPIDNSDomain(r *reaper, rules confine.Rules) (*pidnsDomain, error) {
@@ -34,7 +51,7 @@ func newPIDNSDomain(r *reaper, rules confine.Rules) (*pidnsDomain, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &pidnsDomain{reaper: r, rules: encoded, tasks: map[*pidnsTask]bool{}}
+	d := &pidnsDomain{reaper: r, rules: encoded, tasks: map[*pidnsTask]bool{}, gone: make(chan struct{})}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -68,9 +85,10 @@ func (d *pidnsDomain) start(cmd *command) (task, error) {
 	if err != nil {
 		return nil, errors.Join(err, reports.Close(), reportEnd.Close())
 	}
+	d.awaitRoom()
 	first, err := d.reaper.start(func() (int, error) {
 		return syscall.ForkExec("/proc/self/exe", []string{nsinit.Name}, &syscall.ProcAttr{
-			Dir: "/", Env: []string{"GOTRACEBACK=single"},
+			Dir: "/", Env: nsinit.Env,
 			Files: []uintptr{cmd.stdio[0], cmd.stdio[1], cmd.stdio[2], spec.Fd(), reportEnd.Fd(), controlEnd.Fd()},
 			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS},
 		})
@@ -97,6 +115,24 @@ func (d *pidnsDomain) start(cmd *command) (task, error) {
 	d.mu.Unlock()
 	go t.follow(reports, lines)
 	return t, nil
+}
+
+// awaitRoom waits while too many namespaces are being taken down.
+func (d *pidnsDomain) awaitRoom() {
+	late := time.After(leavingTime)
+	for {
+		d.mu.Lock()
+		leaving, gone := d.leaving, d.gone
+		d.mu.Unlock()
+		if leaving < maxLeaving {
+			return
+		}
+		select {
+		case <-gone:
+		case <-late:
+			return
+		}
+	}
 }
 
 func nextReport(lines *bufio.Reader) (nsinit.Report, error) {
@@ -137,7 +173,6 @@ type pidnsTask struct {
 // follow waits for the end of the command, then for that of the namespace.
 func (t *pidnsTask) follow(reports *os.File, lines *bufio.Reader) {
 	r, err := nextReport(lines)
-	_ = reports.Close()
 	if err == nil && r.Ended {
 		t.end = ended{status: r.Status, usage: r.Usage, at: time.Now()}
 	} else {
@@ -146,12 +181,36 @@ func (t *pidnsTask) follow(reports *os.File, lines *bufio.Reader) {
 		t.end = t.first.end
 		t.end.status = unix.WaitStatus(unix.SIGKILL)
 	}
-	close(t.finished)
+	if r.Last {
+		// First, so that whoever then starts the next one knows: the first process may
+		// not come to its own end for long.
+		t.domain.leave()
+		close(t.finished)
+	} else {
+		close(t.finished)
+		_, _ = lines.WriteTo(io.Discard) // nothing, until the first process ends
+		t.domain.leave()
+	}
+	_ = reports.Close()
 	<-t.first.done
 	_ = t.control.Close()
-	t.domain.mu.Lock()
-	delete(t.domain.tasks, t)
-	t.domain.mu.Unlock()
+	t.domain.left(t)
+}
+
+// leave says that a namespace is being taken down, left that it is gone.
+func (d *pidnsDomain) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leaving++
+}
+
+func (d *pidnsDomain) left(t *pidnsTask) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.tasks, t)
+	d.leaving--
+	close(d.gone)
+	d.gone = make(chan struct{})
 }
 
 func (t *pidnsTask) done() <-chan struct{} { return t.finished }

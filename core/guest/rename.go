@@ -37,20 +37,20 @@ func (s *Sandbox) Rename(ctx context.Context, req *backend.RenameRequest) error 
 		if err == nil {
 			return nil
 		}
-		// Which of the two the kernel minds, it does not say.
-		about := req.From
+		// Which of the two the kernel minds, it does not say, and it compares their file
+		// systems before it looks whether there is anything to move.
 		var st unix.Stat_t
-		if unix.Fstatat(fromDir, fromName, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
-			about = req.To
+		if err := unix.Fstatat(fromDir, fromName, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return failed("rename", req.From, err)
 		}
 		if err == unix.ENOTEMPTY {
-			return &backend.Error{Kind: backend.ErrConflict, Op: "rename", Path: about, Message: "a directory that is not empty is in the way",
+			return &backend.Error{Kind: backend.ErrConflict, Op: "rename", Path: req.To, Message: "a directory that is not empty is in the way",
 				Hint: "remove it, or choose another name"}
 		}
 		if err == unix.EINVAL {
-			return &backend.Error{Kind: backend.ErrInvalid, Op: "rename", Path: about, Message: "a directory cannot be moved into itself", Hint: "choose a name outside of it"}
+			return &backend.Error{Kind: backend.ErrInvalid, Op: "rename", Path: req.To, Message: "a directory cannot be moved into itself", Hint: "choose a name outside of it"}
 		}
-		return failed("rename", about, err)
+		return failed("rename", req.To, err)
 	})
 }
 

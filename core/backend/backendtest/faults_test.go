@@ -513,6 +513,13 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 			return s.Remove(ctx, req)
 		}}}},
+		{"rename-refused", "the file systems are looked at first", brokenBackend{sandbox: brokenSandbox{rename: func(s backend.Sandbox, ctx context.Context, req *backend.RenameRequest) error {
+			err := s.Rename(ctx, req)
+			if strings.HasPrefix(req.To, "/tmp/") {
+				err = another(err, backend.ErrNotFound, backend.ErrUnsupported)
+			}
+			return err
+		}}}},
 		{"rename-refused", "what is there is replaced all the same", brokenBackend{sandbox: brokenSandbox{rename: func(s backend.Sandbox, ctx context.Context, req *backend.RenameRequest) error {
 			return s.Rename(ctx, &backend.RenameRequest{From: req.From, To: req.To})
 		}}}},

@@ -157,12 +157,14 @@ var treeRules = []Rule{
 	},
 	{
 		Name:     "rename-refused",
-		Sentence: "With NoReplace what is there is ErrExists; a missing source or directory is ErrNotFound.",
+		Sentence: "With NoReplace what is there is ErrExists; a missing source or directory is ErrNotFound, on whatever file system.",
 		run: func(t *T) {
 			t.writeAll(map[string]string{"f": "1", "g": "2", "d/x": ""})
 			t.wantKind("no replace", t.rename("f", "g", true), backend.ErrExists)
 			t.wantContent("g", "2")
 			t.wantKind("missing", t.rename("missing", "x", false), backend.ErrNotFound)
+			across := &backend.RenameRequest{From: t.path("missing"), To: "/tmp/missing"}
+			t.wantKind("missing, to another file system", t.sandbox().Rename(t.ctx, across), backend.ErrNotFound)
 			t.wantKind("into a missing directory", t.rename("f", "no/where", false), backend.ErrNotFound)
 			t.wantKind("a file over a directory", t.rename("f", "d", false), backend.ErrIsDirectory)
 			t.wantKind("a directory over a file", t.rename("d", "f", false), backend.ErrNotDirectory)

@@ -31,6 +31,11 @@ const (
 	controlFD = 5
 )
 
+// Env is the environment the process is started with. Its threads count against the
+// sandbox's limit of processes, and the runtime starts the first of them before
+// anything here can say that one processor is enough.
+var Env = []string{"GOTRACEBACK=single", "GOMAXPROCS=1"}
+
 // OOMScore is the oom_score_adj of commands: when memory runs out, it is theirs
 // that is freed. Raising it needs no privilege, and lowering it again nobody has.
 const OOMScore = 500
@@ -42,8 +47,6 @@ func init() {
 }
 
 func run() int {
-	// Threads count against the sandbox's limit of processes.
-	runtime.GOMAXPROCS(1)
 	unix.CloseOnExec(specFD)
 	unix.CloseOnExec(reportFD)
 	unix.CloseOnExec(controlFD)
@@ -139,7 +142,8 @@ func giveUpPrivileges() error {
 	return nil
 }
 
-// wait reports the end of the command and returns when no process is left.
+// wait reports the end of the command and returns when no process is left. The
+// report pipe stays open until then, so that its end tells that this process ends.
 func wait(pid int, report *os.File) {
 	for {
 		r := Report{Ended: true}
@@ -149,9 +153,9 @@ func wait(pid int, report *os.File) {
 		case err != nil:
 			return
 		case child == pid:
+			r.Last = unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == unix.ECHILD
 			// The guest may have gone; then so have we, in a moment.
 			_, _ = report.WriteString(r.String() + "\n")
-			_ = report.Close()
 		}
 	}
 }

@@ -41,6 +41,7 @@ func TestReport(t *testing.T) {
 	for _, r := range []Report{
 		{},
 		{Failed: unix.ENOENT},
+		{Ended: true, Last: true},
 		{Ended: true, Status: unix.WaitStatus(9), Usage: unix.Rusage{Maxrss: 5, Utime: unix.NsecToTimeval(1_234_567_000), Stime: unix.NsecToTimeval(89_000)}},
 	} {
 		got, err := ParseReport(r.String() + "\n")
@@ -48,7 +49,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", got, err, r)
 		}
 	}
-	for _, line := range []string{"", "x", "1 true", "1 maybe 0 0 0 0"} {
+	for _, line := range []string{"", "x", "1 true", "1 maybe 0 0 0 0 true", "0 true 0 0 0 0"} {
 		if r, err := ParseReport(line); err == nil {
 			t.Errorf("%q is %+v", line, r)
 		}

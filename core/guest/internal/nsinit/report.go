@@ -15,13 +15,15 @@ type Report struct {
 	Ended  bool
 	Status unix.WaitStatus
 	Usage  unix.Rusage
+	// Last says that nothing else is left, and the namespace ends with it.
+	Last bool
 }
 
-const reportFormat = "%d %t %d %d %d %d"
+const reportFormat = "%d %t %d %d %d %d %t"
 
 func (r Report) String() string {
 	return fmt.Sprintf(reportFormat, uint(r.Failed), r.Ended, uint32(r.Status),
-		r.Usage.Utime.Nano(), r.Usage.Stime.Nano(), r.Usage.Maxrss)
+		r.Usage.Utime.Nano(), r.Usage.Stime.Nano(), r.Usage.Maxrss, r.Last)
 }
 
 // ParseReport reads one line.
@@ -32,7 +34,7 @@ func ParseReport(line string) (Report, error) {
 		status       uint32
 		utime, stime int64
 	)
-	if _, err := fmt.Sscanf(line, reportFormat, &failed, &r.Ended, &status, &utime, &stime, &r.Usage.Maxrss); err != nil {
+	if _, err := fmt.Sscanf(line, reportFormat, &failed, &r.Ended, &status, &utime, &stime, &r.Usage.Maxrss, &r.Last); err != nil {
 		return Report{}, fmt.Errorf("report of a command's namespace %q: %w", line, err)
 	}
 	r.Failed, r.Status = unix.Errno(failed), unix.WaitStatus(status)

@@ -88,6 +88,7 @@ func Run(t *testing.T, e Engine) {
 			{"refused-workspace", testRefusedWorkspace},
 			{"mounts", testMounts},
 			{"image-volumes", testImageVolumes},
+			{"image-healthcheck", testImageHealthcheck},
 			{"remote", testRemote},
 			{"tcp", testTCP},
 			{"cancel", testCancel},
@@ -354,8 +355,13 @@ func (s *suite) sh(engineID, user, command string) string {
 // foreign makes a container that is not deep's, gone with the test.
 func (s *suite) foreign(name string) string {
 	s.Helper()
+	return s.foreignOf(require.Busybox, name)
+}
+
+func (s *suite) foreignOf(image, name string) string {
+	s.Helper()
 	made, err := s.api.ContainerCreate(s.Context(),
-		&container.Config{Image: require.Busybox, Cmd: []string{"sleep", "600"}},
+		&container.Config{Image: image, Cmd: []string{"sleep", "600"}},
 		&container.HostConfig{NetworkMode: "none", Resources: container.Resources{Ulimits: []*units.Ulimit{
 			{Name: "nofile", Soft: 1024, Hard: 1024}, {Name: "nproc", Soft: 1024, Hard: 1024}}}},
 		nil, nil, name)
@@ -365,7 +371,7 @@ func (s *suite) foreign(name string) string {
 	s.Cleanup(func() {
 		ctx, cancel := cleanContext()
 		defer cancel()
-		if err := s.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true}); err != nil {
+		if err := s.api.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 			s.Error(err)
 		}
 	})

@@ -453,6 +453,29 @@ func testImageVolumes(s *suite) {
 	}
 }
 
+// testImageHealthcheck: the engine has none for a sandbox, though its image declares
+// one. That none is run does not show it everywhere: Podman leaves it to timers of
+// systemd, and without systemd to nobody.
+func testImageHealthcheck(s *suite) {
+	healthcheck := func(engineID string) []string {
+		found, err := s.api.ContainerInspect(s.Context(), engineID)
+		if err != nil {
+			s.Fatal(err)
+		}
+		if found.Config.Healthcheck == nil {
+			return nil
+		}
+		return found.Config.Healthcheck.Test
+	}
+	if test := healthcheck(s.foreignOf(require.Trap, "")); len(test) < 2 {
+		s.Fatalf("vacuous: %s declares the check %q", require.Trap, test)
+	}
+	_, made := s.provision(func(sp *backend.Spec) { sp.Image = require.Trap })
+	if test := healthcheck(made.Info.EngineID); len(test) > 0 && test[0] != "NONE" {
+		s.Errorf("it has the check %q", test)
+	}
+}
+
 // testRemote: an engine that does not see this host's files gets the guest by a
 // volume, filled once though several ask at once.
 func testRemote(s *suite) {

@@ -103,8 +103,8 @@ func (s *Sandbox) runProbe() (probe.Findings, error) {
 func (s *Sandbox) examine(expect *guestv1.Expectations, accepted []string) error {
 	found, err := s.look()
 	if err != nil {
-		e := &backend.Error{Kind: backend.ErrUnavailable, Op: "setup", Err: err,
-			Message: "what commands are under could not be looked at", Hint: "try again; if it stays, look at the guest's log"}
+		e := &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Err: err,
+			Message: "it cannot be seen from inside what isolates commands", Hint: "try again; if it stays so, please report it"}
 		if errors.Is(err, unix.EACCES) {
 			e.Hint = "let everybody execute deep's guest programs: chmod a+rx"
 		}

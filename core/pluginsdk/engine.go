@@ -101,9 +101,9 @@ type EngineLimit struct {
 // above what one sandbox may have: the pids limit is what bounds that.
 func EngineLimits(local bool) []EngineLimit {
 	limits := []EngineLimit{
-		{"nofile", 4096},
+		{"nofile", maxOpenFiles},
 		{"nproc", 16384},
-		{"fsize", 2 << 30},
+		{"fsize", maxFileSize},
 		{"core", 0},
 	}
 	if !local {

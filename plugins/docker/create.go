@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -28,6 +29,8 @@ type plan struct {
 	// newWorkspace is set when a kept workspace was made for this sandbox.
 	newWorkspace bool
 	degraded     []string
+	// seccomp is the digest of the profile it has.
+	seccomp string
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -87,7 +90,10 @@ func (b *dockerBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(p.config.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{
+		Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace,
+		Runtime: cmp.Or(b.config.Runtime, f.info.DefaultRuntime), Seccomp: p.seccomp, Without: pluginsdk.EngineWithout(),
+	}, nil
 }
 
 // start gives a new workspace to its user and starts the guest, unless ctx has
@@ -246,6 +252,7 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 			return err
 		}
 		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
+		p.seccomp = seccomp.Digest(profile)
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")

@@ -56,6 +56,7 @@ func (m *making) confine() error {
 			if m.confined.Seccomp, err = seccomp.Program(profile); err != nil {
 				return err
 			}
+			m.seccomp = seccomp.Digest(profile)
 		}
 	}
 	return nil

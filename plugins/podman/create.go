@@ -30,6 +30,8 @@ type plan struct {
 	// newWorkspace is set when a kept workspace was made for this sandbox.
 	newWorkspace bool
 	degraded     []string
+	// seccomp is the digest of the profile it has.
+	seccomp string
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -103,7 +105,10 @@ func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(s.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{
+		Info: info, UID: p.uid, GID: p.gid, NewWorkspace: p.newWorkspace,
+		Runtime: b.runtimeName(f), Seccomp: p.seccomp, Without: pluginsdk.EngineWithout(),
+	}, nil
 }
 
 // runtime looks whether a container got the runtime that was asked for: Podman 4
@@ -120,6 +125,14 @@ func (b *podmanBackend) runtime(api context.Context, engineID string, f *facts) 
 		return b.noRuntime(f)
 	}
 	return nil
+}
+
+// runtimeName is the runtime containers get.
+func (b *podmanBackend) runtimeName(f *facts) string {
+	if r := f.info.Host.OCIRuntime; b.config.Runtime == "" && r != nil {
+		return r.Name
+	}
+	return b.config.Runtime
 }
 
 // noRuntime is the error for a runtime that the service has not, or does not use.
@@ -313,7 +326,7 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	s.CapDrop = []string{"ALL"}
 	s.CapAdd = pluginsdk.EngineCaps()
 	if f.seccomp().Present {
-		if s.SeccompProfilePath, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
+		if s.SeccompProfilePath, p.seccomp, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
 			return nil, err
 		}
 	}

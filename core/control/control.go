@@ -19,6 +19,9 @@ const (
 	SetuidMounts    = "setuid-mounts"     // no setuid program in a mount, on podman
 	NoNewPrivileges = "no-new-privileges" // for setuid programs
 	ResourceLimits  = "resource-limits"   // of the size of files
+	MemoryLimit     = "memory-limit"      // and that of swap
+	PIDsLimit       = "pids-limit"        // of processes and threads
+	CPULimit        = "cpu-limit"         // of processors' time
 
 	// Of the guest.
 	UserSplit    = "user-split"    // commands run as another user than the guest

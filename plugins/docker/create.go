@@ -249,19 +249,21 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	if !control.Opened(control.NoNewPrivileges) {
 		p.host.SecurityOpt = append(p.host.SecurityOpt, "no-new-privileges")
 	}
-	if control.Opened(control.Seccomp) {
-		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp=unconfined")
-	} else if f.seccomp {
+	if f.seccomp {
 		profile, err := seccomp.Profile(img.arch)
 		if err != nil {
 			return err
 		}
-		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
 		p.seccomp = seccomp.Digest(profile)
+		if control.Opened(control.Seccomp) {
+			profile = []byte("unconfined")
+		}
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")
 	}
+	openLimits(&p.host.Resources)
 	if control.Opened(control.Network) {
 		p.host.NetworkMode = container.NetworkMode("host")
 	}
@@ -272,6 +274,19 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		p.host.Ulimits = append(p.host.Ulimits, &units.Ulimit{Name: l.Name, Soft: l.Value, Hard: l.Value})
 	}
 	return nil
+}
+
+// openLimits takes away those that a test wants to be without.
+func openLimits(r *container.Resources) {
+	if control.Opened(control.MemoryLimit) {
+		r.Memory, r.MemorySwap = 0, 0
+	}
+	if control.Opened(control.PIDsLimit) {
+		r.PidsLimit = nil
+	}
+	if control.Opened(control.CPULimit) {
+		r.NanoCPUs = 0
+	}
 }
 
 func environ(env map[string]string) []string {

@@ -47,7 +47,7 @@ func (m *making) confine() error {
 	for _, l := range layers {
 		switch {
 		case !l.Present:
-		case l.Name == backend.NameLandlock && control.Opened(control.Landlock), l.Name == backend.NameSeccomp && control.Opened(control.Seccomp):
+		case l.Name == backend.NameLandlock && control.Opened(control.Landlock):
 		case l.Name == backend.NameLandlock:
 			m.confined.Writable = places(m.plan)
 		default:
@@ -55,10 +55,13 @@ func (m *making) confine() error {
 			if err != nil {
 				return err
 			}
+			m.seccomp = seccomp.Digest(profile)
+			if control.Opened(control.Seccomp) {
+				continue
+			}
 			if m.confined.Seccomp, err = seccomp.Program(profile); err != nil {
 				return err
 			}
-			m.seccomp = seccomp.Digest(profile)
 		}
 	}
 	return nil

@@ -358,11 +358,25 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		Pids:   &spec.LinuxPids{Limit: sp.PIDs},
 		CPU:    &spec.LinuxCPU{Quota: &cpus, Period: &period},
 	}
+	openLimits(s.ResourceLimits)
 	for _, l := range pluginsdk.EngineLimits(f.local) {
 		value := uint64(l.Value)
 		s.Rlimits = append(s.Rlimits, spec.POSIXRlimit{Type: l.Name, Soft: value, Hard: value})
 	}
 	return s, nil
+}
+
+// openLimits takes away those that a test wants to be without.
+func openLimits(r *spec.LinuxResources) {
+	if control.Opened(control.MemoryLimit) {
+		r.Memory = nil
+	}
+	if control.Opened(control.PIDsLimit) {
+		r.Pids = &spec.LinuxPids{Limit: -1}
+	}
+	if control.Opened(control.CPULimit) {
+		r.CPU = nil
+	}
 }
 
 // cpuPeriod is the time, in microseconds, that a cpu quota is of.

@@ -58,14 +58,14 @@ func Judge(expect *guestv1.Expectations, found *guestv1.Findings) []Lapse {
 			"the filter of a command does not answer as deep's: %s", strings.Join(found.GetPassed(), ", "))
 	}
 	note(expect.GetUserSplit() && !found.GetUserSplit(), backend.NameUserSplit, "let the guest run as root inside",
-		"a command of uid %d could signal the guest", found.GetUid())
+		"a command ran as %d:%d, and is not kept from the guest", found.GetUid(), found.GetGid())
 	bound := uint64(guestCapabilities)
 	if !expect.GetUserSplit() {
 		bound |= alikeCapabilities
 	}
 	note(expect.GetCapabilities() && (found.GetCapabilities() != 0 || found.GetBounding()&^bound != 0), backend.NameCapabilities,
 		"look whether the engine drops the capabilities it is told to",
-		"a command has the capabilities %#x, and could get %#x", found.GetCapabilities(), found.GetBounding()&^bound)
+		"a command has the capabilities %#x, and could get %#x", found.GetCapabilities(), found.GetBounding())
 	note(expect.GetNoNewPrivileges() && !found.GetNoNewPrivileges(), backend.NameNoNewPrivileges, "look whether the engine can set no_new_privs",
 		"a command has no no_new_privs")
 	switch {

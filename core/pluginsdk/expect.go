@@ -2,6 +2,8 @@ package pluginsdk
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/internal/isolation"
@@ -72,16 +74,17 @@ func refuse(settled *guestv1.SetupReply) error {
 	if len(lapses) == 0 {
 		return nil
 	}
-	first := lapses[0]
-	e := &backend.Error{Kind: backend.ErrUnsupported, Path: first.Layer,
-		Message: "this layer of isolation was configured and is not in force: " + backend.Printable(first.Found),
-		Hint:    first.Remedy + `, or name "` + first.Layer + `" in accept_degraded`}
-	for i, l := range lapses[1:] {
-		if i == 0 {
-			e.Message += "; nor are"
-		}
-		e.Message += " " + l.Layer + " (" + backend.Printable(l.Found) + ")"
+	e := &backend.Error{Kind: backend.ErrUnsupported, Path: lapses[0].Layer}
+	var found, names []string
+	for _, l := range lapses {
+		found = append(found, l.Layer+" ("+backend.Printable(l.Found)+")")
+		names = append(names, strconv.Quote(l.Layer))
 	}
+	e.Message = "this layer of isolation was configured and is not in force: " + backend.Printable(lapses[0].Found)
+	if len(lapses) > 1 {
+		e.Message += "; nor is " + strings.Join(found[1:], ", nor ")
+	}
+	e.Hint = lapses[0].Remedy + ", or name " + strings.Join(names, ", ") + " in accept_degraded"
 	return e
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +41,7 @@ func all(t *testing.T, w who) {
 		{"check", testCheck},
 		{"attacks", testAttacks},
 		{"inside", testInside},
+		{"found", testFound},
 		{"limits", testLimits},
 		{"bound-workspace", testBoundWorkspace},
 		{"refused-workspace", testRefusedWorkspace},
@@ -173,6 +175,31 @@ func testInside(t *testing.T, w who) {
 	for _, l := range report.Layers {
 		if strings.Contains(degraded, l.Name) != (l.State == backend.LayerDegraded) {
 			t.Errorf("Check says that %s is %s, and a result that these are degraded: %s", l.Name, l.State, degraded)
+		}
+	}
+}
+
+// testFound: what is told of a sandbox is what this user can have.
+func testFound(t *testing.T, w who) {
+	h, err := findHierarchies()
+	check(t, err)
+	_, missing := h.cgroupsFor("x", backend.Spec{})
+	info := create(t, launch(t), func(s *backend.Spec) { s.Memory, s.PIDs, s.CPUs = 256<<20, 200, 0.5 }).Info()
+	i := info.Isolation
+	if i == nil {
+		t.Fatal("nothing is told")
+	}
+	if i.UID != 1000 || i.GID != 1000 || i.UserSplit != (w != asUser) || i.Capabilities != 0 || !i.NoNewPrivileges || i.Seccomp == "" || i.Landlock == 0 ||
+		i.Network != backend.NetworkNone || i.RootFileSystem != backend.RootReadOnly || i.OpenFiles != 4096 || i.FileSize != 2<<30 || i.CoreSize != 0 ||
+		i.Disk != backend.DiskNone || i.Runtime != "namespaces" {
+		t.Errorf("%+v", i)
+	}
+	for _, l := range []struct {
+		controller string
+		found      bool
+	}{{"memory", i.Memory == 256<<20 && i.Swap == 0}, {"pids", i.PIDs == 200}, {"cpu", i.CPUs == 0.5}} {
+		if l.found == slices.Contains(missing, l.controller) {
+			t.Errorf("without %q: %+v", missing, i)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containers/podman/v5/pkg/bindings/containers"
@@ -167,7 +168,11 @@ func (b *podmanBackend) warned(api context.Context, made types.ContainerCreateRe
 		{Name: backend.NamePIDsLimit, Present: h.PidsLimit == req.Spec.PIDs, Detail: detail},
 		{Name: backend.NameCPULimit, Present: h.CpuQuota == quota(req.Spec.CPUs), Detail: detail},
 	}, req.Spec.AcceptDegraded)
-	p.degraded = append(p.degraded, degraded...)
+	for _, layer := range degraded {
+		if !slices.Contains(p.degraded, layer) { // as one the service said it has not
+			p.degraded = append(p.degraded, layer)
+		}
+	}
 	return err
 }
 

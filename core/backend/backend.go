@@ -244,8 +244,12 @@ type SandboxInfo struct {
 	// User is the "uid:gid" commands run as, seen from inside.
 	User string
 	// Degraded lists each layer of isolation the operator accepted to do
-	// without, or that this host cannot give. Empty is the normal case.
+	// without, or that this host cannot give: its name and, after a colon, why, if
+	// that is known. Empty is the normal case.
 	Degraded []string
+	// Isolation is what was found in force when the sandbox was made; nil for one
+	// that was neither created nor opened by who tells of it.
+	Isolation *Isolation
 	// Owner is the process that created it, zero where that is not known.
 	Owner Owner
 }

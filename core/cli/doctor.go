@@ -62,15 +62,35 @@ type modelReport struct {
 }
 
 func newDoctorCommand(a *app) *cobra.Command {
-	var asJSON bool
+	var (
+		asJSON bool
+		probe  sandboxFlags
+	)
 	c := &cobra.Command{
 		Use: "doctor", Short: "Show which backends work here, and what isolates them", Args: args(0, 0, ""),
 		Long: `Looks at every backend: its engine, its version, each layer of isolation, what is
 missing and how to get it. Nothing is changed, no sandbox is made and no model is
-asked. The exit code is 1 if the default backend cannot be used.`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), asJSON) },
+asked. The exit code is 1 if the default backend cannot be used.
+
+With --probe BACKEND it makes a sandbox there instead, shows what a command finds
+in force inside, and removes it. The exit code is 1 if there can be no such sandbox,
+a layer that was configured and is not in force included.`,
+		Example: `  deep doctor
+  deep doctor --probe docker --image alpine`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case cmd.Flags().Changed("probe"):
+				return a.doctorProbe(cmd.Context(), &probe, asJSON)
+			case probe.image != "":
+				return &usageError{"there is --image and no --probe", "name a backend, as in deep doctor --probe docker --image alpine"}
+			}
+			return a.doctor(cmd.Context(), asJSON)
+		},
 	}
 	jsonFlag(c, &asJSON, "print the findings as a JSON object")
+	c.Flags().StringVar(&probe.backend, "probe", "", "make a sandbox with this `BACKEND` and show what is in force inside")
+	c.Flags().StringVar(&probe.image, "image", "", "make that from this `IMAGE`")
+	_ = c.RegisterFlagCompletionFunc("probe", a.completeBackends)
 	return c
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/backend"
 )
 
 // untold is a number the kernel does not tell.
@@ -136,4 +138,57 @@ func (c cgroups) read(controller, name string) []byte {
 		return nil
 	}
 	return b
+}
+
+// limit reads a file whose number is a limit, in the words of a report: NoLimit and
+// NotKnown are no numbers.
+func (c cgroups) limit(v2, controller, v1 string) int64 {
+	b := c.read("", v2)
+	if b == nil {
+		b = c.read(controller, v1)
+	}
+	return parseLimit(bytes.TrimSpace(b))
+}
+
+// parseLimit: version 1 writes "none" of memory as a number above all there could
+// be, and of time as -1.
+func parseLimit(b []byte) int64 {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	switch {
+	case string(b) == "max", err == nil && (n < 0 || n > math.MaxInt64>>1):
+		return backend.NoLimit
+	case err != nil:
+		return backend.NotKnown
+	}
+	return n
+}
+
+// memoryLimits are of memory, and of swap beside it.
+func (c cgroups) memoryLimits() (memory, swap int64) {
+	memory = c.limit("memory.max", "memory", "memory.limit_in_bytes")
+	if c.read("", "memory.max") != nil {
+		return memory, c.limit("memory.swap.max", "", "")
+	}
+	// Version 1 limits both together.
+	swap = c.limit("", "memory", "memory.memsw.limit_in_bytes")
+	if swap >= 0 && memory >= 0 {
+		swap = max(0, swap-memory)
+	}
+	return memory, swap
+}
+
+// cpuLimit is processors' worth of time.
+func (c cgroups) cpuLimit() float64 {
+	quota, period := c.read("cpu", "cpu.cfs_quota_us"), c.read("cpu", "cpu.cfs_period_us")
+	if both := bytes.Fields(c.read("", "cpu.max")); len(both) == 2 {
+		quota, period = both[0], both[1]
+	}
+	q, p := parseLimit(bytes.TrimSpace(quota)), parseLimit(bytes.TrimSpace(period))
+	switch {
+	case q < 0:
+		return float64(q)
+	case p <= 0:
+		return backend.NotKnown
+	}
+	return float64(q) / float64(p)
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/deep-sandbox/deep/core/backend"
 )
 
 func TestParseCgroups(t *testing.T) {
@@ -66,6 +68,43 @@ func TestCgroupNumbers(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d, want %d", what, c.got, c.want)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "512": 512, "max": backend.NoLimit, "-1": backend.NoLimit, "9223372036854771712": backend.NoLimit,
+		"": backend.NotKnown, "x": backend.NotKnown, "18446744073709551615": backend.NotKnown,
+	} {
+		if got := parseLimit([]byte(text)); got != want {
+			t.Errorf("%q is %d, want %d", text, got, want)
+		}
+	}
+	for _, c := range []struct {
+		name         string
+		v2           bool
+		files        map[string]string
+		memory, swap int64
+		cpus         float64
+	}{
+		{"nothing", true, nil, backend.NotKnown, backend.NotKnown, backend.NotKnown},
+		{"v2", true, map[string]string{"memory.max": "1000", "memory.swap.max": "0", "cpu.max": "50000 100000"}, 1000, 0, 0.5},
+		{"v2, none", true, map[string]string{"memory.max": "max", "memory.swap.max": "max", "cpu.max": "max 100000"}, backend.NoLimit, backend.NoLimit, backend.NoLimit},
+		{"v1", false, map[string]string{"memory.limit_in_bytes": "1000", "memory.memsw.limit_in_bytes": "1500", "cpu.cfs_quota_us": "200000", "cpu.cfs_period_us": "100000"}, 1000, 500, 2},
+		{"v1, swap not counted", false, map[string]string{"memory.limit_in_bytes": "1000", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"}, 1000, backend.NotKnown, backend.NoLimit},
+	} {
+		dir := t.TempDir()
+		for name, text := range c.files {
+			check(t, os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600))
+		}
+		groups := cgroups{"memory": dir, "cpu": dir}
+		if c.v2 {
+			groups = cgroups{"": dir}
+		}
+		memory, swap := groups.memoryLimits()
+		if cpus := groups.cpuLimit(); memory != c.memory || swap != c.swap || cpus != c.cpus {
+			t.Errorf("%s: memory %d, swap %d, cpus %v", c.name, memory, swap, cpus)
 		}
 	}
 }

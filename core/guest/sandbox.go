@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/deep-sandbox/deep/core/backend"
 	"github.com/deep-sandbox/deep/core/guest/internal/confine"
+	guestv1 "github.com/deep-sandbox/deep/core/proto/guest/v1"
 )
 
 // Bounds of the threads that touch files. Walks (List, Glob, Grep, Remove) have
@@ -41,6 +43,10 @@ type Config struct {
 	Degraded []string
 	// Confine is what commands are put under.
 	Confine confine.Rules
+	// Expect is what shall be in force. Of that, what is not and AcceptDegraded names
+	// is added to Degraded.
+	Expect         *guestv1.Expectations
+	AcceptDegraded []string
 }
 
 // Sandbox is the sandbox this process is the first one of. There is one in a
@@ -48,6 +54,7 @@ type Config struct {
 type Sandbox struct {
 	backend.Unsupported
 	info      backend.SandboxInfo
+	uid, gid  uint32
 	workspace string
 	timeout   time.Duration
 	env       map[string]string
@@ -60,9 +67,11 @@ type Sandbox struct {
 	spool  *spool
 	// cgroups are read at the start: the guest stays where it is.
 	cgroups cgroups
-	oom     oomCount
-	locks   *fileLocks
-	null    *os.File
+	// found is what commands are under.
+	found *guestv1.Findings
+	oom   oomCount
+	locks *fileLocks
+	null  *os.File
 	// background is the execs that nobody waits for.
 	background sync.WaitGroup
 }
@@ -82,6 +91,8 @@ func NewSandbox(c Config) (*Sandbox, error) {
 	}
 	spool := newSpool(c.KeptOutput)
 	s := &Sandbox{
+		uid:       c.UID,
+		gid:       c.GID,
 		workspace: c.Workspace,
 		timeout:   c.Timeout,
 		spool:     spool,
@@ -90,7 +101,7 @@ func NewSandbox(c Config) (*Sandbox, error) {
 		locks:     newFileLocks(),
 		info: backend.SandboxInfo{
 			ID: c.ID, State: backend.StateRunning, Created: time.Now(), Workspace: c.Workspace,
-			User: fmt.Sprintf("%d:%d", c.UID, c.GID), Degraded: c.Degraded,
+			User: fmt.Sprintf("%d:%d", c.UID, c.GID), Degraded: slices.Clone(c.Degraded),
 		},
 	}
 	if s.timeout == 0 {
@@ -116,6 +127,9 @@ func NewSandbox(c Config) (*Sandbox, error) {
 	if s.env, err = baseEnv(os.Environ(), c.Env, s.home()); err != nil {
 		return nil, errors.Join(failed("setup", "", err), s.release())
 	}
+	if err := s.examine(c.Expect, c.AcceptDegraded); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
 	return s, nil
 }
 
@@ -127,7 +141,7 @@ func (s *Sandbox) start(uid, gid uint32, rules confine.Rules) error {
 			Hint: "Linux 5.6 or later is needed, and a seccomp profile that allows openat2"}
 	}
 	if int(uid) != os.Geteuid() && !mayActAs() {
-		return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup",
+		return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Path: backend.NameUserSplit,
 			Message: fmt.Sprintf("the guest may not run commands as uid %d", uid),
 			Hint:    "give it the capabilities SETUID, SETGID and KILL, or the uid of the commands"}
 	}
@@ -141,7 +155,7 @@ func (s *Sandbox) start(uid, gid uint32, rules confine.Rules) error {
 	s.reaper = newReaper()
 	if int(uid) == os.Geteuid() {
 		if s.domain, err = newPIDNSDomain(s.reaper, rules); err != nil {
-			return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Err: err,
+			return &backend.Error{Kind: backend.ErrUnsupported, Op: "setup", Path: backend.NameUserSplit, Err: err,
 				Message: "commands under the guest's own uid need a PID namespace each",
 				Hint:    "run commands under another uid, or give the guest CAP_SYS_ADMIN in a user namespace"}
 		}

@@ -48,8 +48,9 @@ func (s *service) Setup(_ context.Context, req *guestv1.SetupRequest) (*guestv1.
 		Env:        req.GetEnv(),
 		Timeout:    time.Duration(req.GetDefaultTimeoutNs()),
 		KeptOutput: req.GetKeptOutput(),
-		Degraded:   slices.Clone(req.GetDegraded()),
+		Degraded:   req.GetDegraded(),
 		Confine:    rules,
+		Expect:     req.GetExpect(), AcceptDegraded: req.GetAcceptDegraded(),
 	})
 	if err != nil {
 		return nil, wire.Error(err)
@@ -57,6 +58,7 @@ func (s *service) Setup(_ context.Context, req *guestv1.SetupRequest) (*guestv1.
 	s.sandbox = sandbox
 	s.settled = &guestv1.SetupReply{
 		Setup: proto.Clone(req).(*guestv1.SetupRequest), Domain: sandbox.domain.name(), Version: version.Version,
+		Found: sandbox.found, Degraded: sandbox.info.Degraded,
 	}
 	sandbox.execs.changed = s.lease.command
 	s.lease.settle(time.Duration(req.GetLeaseNs()), time.Duration(req.GetIdleTimeoutNs()), time.Duration(req.GetMaxLifetimeNs()))

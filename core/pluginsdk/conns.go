@@ -204,6 +204,10 @@ func (c *conns) connect(ctx context.Context, id string, setup *guestv1.SetupRequ
 			Message: "the guest that answered belongs to sandbox " + backend.Printable(conn.settled.GetSetup().GetSandboxId())}
 	}
 	if err == nil {
+		// Each time: what made the sandbox may have died before it looked.
+		err = refuse(conn.settled)
+	}
+	if err == nil {
 		return conn, nil
 	}
 	conn.close()

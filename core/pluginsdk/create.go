@@ -164,6 +164,9 @@ func setupOf(id string, spec backend.Spec, made *Provisioned) *guestv1.SetupRequ
 		DefaultTimeoutNs: int64(spec.Timeout),
 		Degraded:         made.Info.Degraded,
 		Confinement:      made.Confine.message(),
+		Expect:           expectations(spec, made),
+		AcceptDegraded:   spec.AcceptDegraded,
+		Runtime:          made.Runtime,
 	}
 	if spec.Ephemeral {
 		setup.LeaseNs = int64(spec.Lease)

@@ -17,6 +17,10 @@ type EngineLayer struct {
 	Detail, Remedy string
 }
 
+// EngineWithout are the layers that no container has, for Provisioned.Without: it
+// has mounts in the place of Landlock.
+func EngineWithout() []string { return []string{backend.NameLandlock} }
+
 // EngineEnforce fails closed: a layer that is missing is an error unless the
 // operator named it in accept_degraded; then it is returned as degraded.
 func EngineEnforce(layers []EngineLayer, accepted []string) (degraded []string, err error) {

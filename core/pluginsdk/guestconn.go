@@ -132,7 +132,8 @@ func (c *guestConn) complete(info backend.SandboxInfo) backend.SandboxInfo {
 	setup := c.settled.GetSetup()
 	info.Workspace = string(setup.GetWorkspace())
 	info.User = fmt.Sprintf("%d:%d", setup.GetUid(), setup.GetGid())
-	info.Degraded = setup.GetDegraded()
+	info.Degraded = c.settled.GetDegraded()
+	info.Isolation = isolationOf(c.settled)
 	info.State = backend.StateRunning
 	return info
 }

@@ -68,6 +68,16 @@ type Provisioned struct {
 	UID, GID uint32
 	// Confine is what the guest shall put commands under.
 	Confine Confinement
+	// Runtime is what the sandbox runs on, for people: an engine's OCI runtime, or ""
+	// if it is not known.
+	Runtime string
+	// Seccomp is the digest of the profile commands are under, as package seccomp's
+	// Digest has it, whoever puts them there. "" is none.
+	Seccomp string
+	// Without names the layers, of backend.LayerNames, that this backend does not
+	// apply; those that are degraded need not be repeated. A command tries all others
+	// from inside, and a sandbox in which one is not in force is refused.
+	Without []string
 	// NewWorkspace reports that this call made the workspace Spec.Workspace.Name,
 	// so that undoing the sandbox removes it too. One that was there before stays.
 	NewWorkspace bool

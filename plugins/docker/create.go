@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 )
@@ -29,6 +31,8 @@ type plan struct {
 	newWorkspace bool
 	degraded     []string
 	confine      pluginsdk.Confinement
+	// seccomp is the digest of the profile it has.
+	seccomp string
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -88,7 +92,10 @@ func (b *dockerBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(p.config.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{
+		Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace,
+		Runtime: cmp.Or(b.config.Runtime, f.info.DefaultRuntime), Seccomp: p.seccomp, Without: pluginsdk.EngineWithout(),
+	}, nil
 }
 
 // start gives a new workspace to its user and starts the guest, unless ctx has
@@ -227,10 +234,9 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		LogConfig:      container.LogConfig{Type: "none"},
 		IpcMode:        container.IPCModePrivate,
 		CgroupnsMode:   container.CgroupnsModePrivate,
-		ReadonlyRootfs: true,
+		ReadonlyRootfs: !control.Opened(control.RootFileSystem),
 		CapDrop:        []string{"ALL"},
 		CapAdd:         pluginsdk.EngineCaps(),
-		SecurityOpt:    []string{"no-new-privileges"},
 		ShmSize:        shm,
 		Tmpfs:          map[string]string{},
 		Mounts:         p.mounts,
@@ -241,18 +247,29 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 			NanoCPUs:   int64(spec.CPUs * 1e9),
 		},
 	}
+	if !control.Opened(control.NoNewPrivileges) {
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "no-new-privileges")
+	}
 	if f.seccomp {
 		profile, err := seccomp.Profile(img.arch)
 		if err != nil {
 			return err
 		}
-		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
 		if p.confine.Seccomp, err = seccomp.Program(img.arch); err != nil {
 			return err
 		}
+		p.seccomp = seccomp.Digest(profile)
+		if control.Opened(control.Seccomp) {
+			profile, p.confine.Seccomp = []byte("unconfined"), nil
+		}
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp="+string(profile))
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")
+	}
+	openLimits(&p.host.Resources)
+	if control.Opened(control.Network) {
+		p.host.NetworkMode = container.NetworkMode("host")
 	}
 	for _, t := range tmpfs {
 		p.host.Tmpfs[t.Target] = tmpfsOptions(t)
@@ -261,6 +278,19 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		p.host.Ulimits = append(p.host.Ulimits, &units.Ulimit{Name: l.Name, Soft: l.Value, Hard: l.Value})
 	}
 	return nil
+}
+
+// openLimits takes away those that a test wants to be without.
+func openLimits(r *container.Resources) {
+	if control.Opened(control.MemoryLimit) {
+		r.Memory, r.MemorySwap = 0, 0
+	}
+	if control.Opened(control.PIDsLimit) {
+		r.PidsLimit = nil
+	}
+	if control.Opened(control.CPULimit) {
+		r.NanoCPUs = 0
+	}
 }
 
 func environ(env map[string]string) []string {

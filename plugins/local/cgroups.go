@@ -111,6 +111,19 @@ func (h hierarchies) cgroupsFor(name string, spec backend.Spec) (groups []jail.C
 	return groups, missing
 }
 
+// countsSwap reports whether the kernel limits swap in the cgroups of sandboxes.
+func (h hierarchies) countsSwap() bool {
+	file := filepath.Join(h.v2, "memory.swap.max")
+	if dir, ok := h.v1["memory"]; ok {
+		file = filepath.Join(dir, "memory.memsw.limit_in_bytes")
+	} else if !exists(filepath.Join(h.v2, "memory.current")) {
+		return true // the first cgroup, which has no such files and whose children may
+	}
+	return exists(file)
+}
+
+func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }
+
 // findHierarchies looks where this process may make cgroups.
 func findHierarchies() (hierarchies, error) {
 	own, err := ownCgroups()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +35,8 @@ func (b *localBackend) Check(ctx context.Context) (*backend.CheckReport, error) 
 		Engine:   "Linux " + unix.ByteSliceToString(uts.Release[:]) + " " + runtime.GOARCH,
 		Endpoint: "this machine",
 	}
-	report.Layers = append(b.checkNamespaces(), checkLimits(h)...)
+	_, missing := h.cgroupsFor("check", backend.Spec{})
+	report.Layers = append(b.checkNamespaces(), h.limits(missing)...)
 	for _, l := range []struct{ name, detail string }{
 		{backend.NameNetwork, "none but loopback unless asked for"},
 		{backend.NameCapabilities, "none for commands; for the guest those to become their user and to kill"},
@@ -88,19 +89,31 @@ func (b *localBackend) checkNamespaces() []backend.Layer {
 	return []backend.Layer{{Name: backend.NameNamespaces, State: backend.LayerPresent, Detail: what}, split}
 }
 
-// checkLimits tells which limits cgroups can set.
-func checkLimits(h hierarchies) []backend.Layer {
-	_, missing := h.cgroupsFor("check", backend.Spec{})
+// limits tells which limits cgroups can set, without those controllers that are
+// missing.
+func (h hierarchies) limits(missing []string) []backend.Layer {
 	var layers []backend.Layer
-	for _, c := range controllers {
-		l := backend.Layer{Name: c.layer, State: backend.LayerPresent, Detail: "cgroup v2"}
-		if _, ok := h.v1[c.name]; ok {
+	add := func(controller, layer, without string) {
+		l := backend.Layer{Name: layer, State: backend.LayerPresent, Detail: "cgroup v2"}
+		if _, ok := h.v1[controller]; ok {
 			l.Detail = "cgroup v1"
 		}
-		if strings.Contains(" "+strings.Join(missing, " ")+" ", " "+c.name+" ") {
+		if slices.Contains(missing, controller) {
 			l.State, l.Detail, l.Remedy = backend.LayerDegraded, "no cgroup can be made here", limitsRemedy
+		} else if without != "" {
+			l.State, l.Detail, l.Remedy = backend.LayerDegraded, without, "boot with swapaccount=1"
 		}
 		layers = append(layers, l)
+	}
+	for _, c := range controllers {
+		add(c.name, c.layer, "")
+		if c.name == "memory" {
+			without := ""
+			if !h.countsSwap() {
+				without = "this kernel does not count swap"
+			}
+			add(c.name, backend.NameSwapLimit, without)
+		}
 	}
 	return layers
 }

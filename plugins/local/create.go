@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
@@ -28,8 +28,10 @@ type making struct {
 	lock   *os.File
 	plan   jail.Plan
 	record jail.Record
-	// confined is what commands will be put under.
+	// confined is what commands will be put under, and seccomp the digest of its
+	// profile.
 	confined pluginsdk.Confinement
+	seccomp  string
 	// newWorkspace: the kept workspace was made for it.
 	newWorkspace bool
 }
@@ -70,7 +72,10 @@ func (b *localBackend) Provision(ctx context.Context, req *pluginsdk.ProvisionRe
 	if err != nil {
 		return nil, err
 	}
-	return &pluginsdk.Provisioned{Info: *info, UID: jail.UserID, GID: jail.UserID, Confine: m.confined, NewWorkspace: m.newWorkspace}, nil
+	return &pluginsdk.Provisioned{
+		Info: *info, UID: jail.UserID, GID: jail.UserID, Confine: m.confined, NewWorkspace: m.newWorkspace,
+		Runtime: "namespaces", Seccomp: m.seccomp,
+	}, nil
 }
 
 // look finds out what can be had, and makes nothing.
@@ -85,7 +90,7 @@ func (m *making) look(ctx context.Context) error {
 	}
 	m.plan = jail.Plan{
 		Guest: guest, GuestPath: pluginsdk.EngineGuestPath, Home: pluginsdk.EngineHome, Workspace: spec.Workspace.Path,
-		Network: spec.Network == backend.NetworkFull, PIDs: spec.PIDs,
+		Network: spec.Network == backend.NetworkFull || control.Opened(control.Network), PIDs: spec.PIDs,
 	}
 	m.record = jail.Record{ID: m.req.ID, Labels: m.req.Labels, Workspace: spec.Workspace.Path, WorkspaceName: spec.Workspace.Name}
 	tmpfs, shm, err := pluginsdk.EngineMounts(spec, nil)
@@ -120,8 +125,10 @@ func (m *making) lookForLimits() error {
 	// Not by the id alone: one of that id may just be going.
 	groups, missing := h.cgroupsFor("deep-"+hashed(m.req.ID)+"-"+rand.Text()[:8], m.req.Spec)
 	m.plan.Cgroups = groups
-	if len(missing) > 0 {
-		m.record.Degraded = append(m.record.Degraded, strings.Join(missing, " limit, ")+" limit: no cgroup can be made here")
+	for _, l := range h.limits(missing) {
+		if l.State == backend.LayerDegraded {
+			m.record.Degraded = append(m.record.Degraded, l.Name+": "+l.Detail)
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,6 +41,7 @@ func all(t *testing.T, w who) {
 		{"check", testCheck},
 		{"attacks", testAttacks},
 		{"inside", testInside},
+		{"found", testFound},
 		{"limits", testLimits},
 		{"bound-workspace", testBoundWorkspace},
 		{"refused-workspace", testRefusedWorkspace},
@@ -177,6 +179,31 @@ func testInside(t *testing.T, w who) {
 	}
 }
 
+// testFound: what is told of a sandbox is what this user can have.
+func testFound(t *testing.T, w who) {
+	h, err := findHierarchies()
+	check(t, err)
+	_, missing := h.cgroupsFor("x", backend.Spec{})
+	info := create(t, launch(t), func(s *backend.Spec) { s.Memory, s.PIDs, s.CPUs = 256<<20, 200, 0.5 }).Info()
+	i := info.Isolation
+	if i == nil {
+		t.Fatal("nothing is told")
+	}
+	if i.UID != 1000 || i.GID != 1000 || i.UserSplit != (w != asUser) || i.Capabilities != 0 || !i.NoNewPrivileges || i.Seccomp == "" || i.Landlock == 0 ||
+		i.Network != backend.NetworkNone || i.RootFileSystem != backend.RootReadOnly || i.OpenFiles != 4096 || i.FileSize != 2<<30 || i.CoreSize != 0 ||
+		i.Disk != backend.DiskNone || i.Runtime != "namespaces" {
+		t.Errorf("%+v", i)
+	}
+	for _, l := range []struct {
+		controller string
+		found      bool
+	}{{"memory", i.Memory == 256<<20 && i.Swap == 0}, {"pids", i.PIDs == 200}, {"cpu", i.CPUs == 0.5}} {
+		if l.found == slices.Contains(missing, l.controller) {
+			t.Errorf("without %q: %+v", missing, i)
+		}
+	}
+}
+
 func testLimits(t *testing.T, _ who) {
 	h, err := findHierarchies()
 	check(t, err)
@@ -185,8 +212,10 @@ func testLimits(t *testing.T, _ who) {
 		withAttacker(s)
 		s.PIDs, s.Memory = 128, 256<<20
 	})
-	if missing := strings.Join(missing, " limit, "); missing != "" && !strings.Contains(strings.Join(sb.Info().Degraded, "; "), missing+" limit") {
-		t.Errorf("no cgroup for %s, and nothing says so: %q", missing, sb.Info().Degraded)
+	for _, name := range missing {
+		if !strings.Contains(strings.Join(sb.Info().Degraded, "; "), name+" limit") {
+			t.Errorf("no cgroup for %s, and nothing says so: %q", name, sb.Info().Degraded)
+		}
 	}
 	if countsApart() || !strings.Contains(strings.Join(missing, " "), "pids") {
 		// A shell that cannot fork ends; the count is what it came to.

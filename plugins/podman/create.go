@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containers/podman/v5/pkg/bindings/containers"
@@ -16,6 +17,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 )
@@ -32,6 +34,8 @@ type plan struct {
 	newWorkspace bool
 	degraded     []string
 	confine      pluginsdk.Confinement
+	// seccomp is the digest of the profile it has.
+	seccomp string
 }
 
 // Provision implements pluginsdk.Provisioner.
@@ -105,7 +109,10 @@ func (b *podmanBackend) make(ctx context.Context, f *facts, img *resolved, req *
 	}
 	info := pluginsdk.EngineInfo(s.Labels)
 	info.State, info.Image, info.EngineID, info.Degraded = backend.StateRunning, req.Spec.Image, made.ID, p.degraded
-	return &pluginsdk.Provisioned{Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace}, nil
+	return &pluginsdk.Provisioned{
+		Info: info, UID: p.uid, GID: p.gid, Confine: p.confine, NewWorkspace: p.newWorkspace,
+		Runtime: b.runtimeName(f), Seccomp: p.seccomp, Without: pluginsdk.EngineWithout(),
+	}, nil
 }
 
 // runtime looks whether a container got the runtime that was asked for: Podman 4
@@ -122,6 +129,14 @@ func (b *podmanBackend) runtime(api context.Context, engineID string, f *facts) 
 		return b.noRuntime(f)
 	}
 	return nil
+}
+
+// runtimeName is the runtime containers get.
+func (b *podmanBackend) runtimeName(f *facts) string {
+	if r := f.info.Host.OCIRuntime; b.config.Runtime == "" && r != nil {
+		return r.Name
+	}
+	return b.config.Runtime
 }
 
 // noRuntime is the error for a runtime that the service has not, or does not use.
@@ -155,7 +170,11 @@ func (b *podmanBackend) warned(api context.Context, made types.ContainerCreateRe
 		{Name: backend.NamePIDsLimit, Present: h.PidsLimit == req.Spec.PIDs, Detail: detail},
 		{Name: backend.NameCPULimit, Present: h.CpuQuota == quota(req.Spec.CPUs), Detail: detail},
 	}, req.Spec.AcceptDegraded)
-	p.degraded = append(p.degraded, degraded...)
+	for _, layer := range degraded {
+		if !slices.Contains(p.degraded, layer) { // as one the service said it has not
+			p.degraded = append(p.degraded, layer)
+		}
+	}
 	return err
 }
 
@@ -252,7 +271,11 @@ func bind(source, target string, readOnly bool) spec.Mount {
 	if readOnly {
 		mode = "ro"
 	}
-	return spec.Mount{Type: "bind", Source: source, Destination: target, Options: []string{mode, "rbind", "nosuid", "nodev", "rprivate"}}
+	options := []string{mode, "rbind", "nodev", "rprivate"}
+	if !control.Opened(control.SetuidMounts) {
+		options = append(options, "nosuid")
+	}
+	return spec.Mount{Type: "bind", Source: source, Destination: target, Options: options}
 }
 
 // volume without what the image has in its place.
@@ -277,6 +300,7 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		return nil, err
 	}
 	yes, no := true, false
+	sealed, confined := !control.Opened(control.RootFileSystem), !control.Opened(control.NoNewPrivileges)
 	s := specgen.NewSpecGenerator(img.id, false)
 	s.Name = pluginsdk.EngineContainer(req.ID)
 	s.User = pluginsdk.EngineUser
@@ -303,24 +327,30 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	if sp.Network == backend.NetworkFull {
 		s.NetNS = specgen.Namespace{NSMode: specgen.Default}
 	}
+	if control.Opened(control.Network) {
+		s.NetNS = specgen.Namespace{NSMode: specgen.Host}
+	}
 	if f.rootless() {
 		// The user of the service is the same user inside, and root inside is one
 		// of the user's subordinate ids.
 		s.UserNS = specgen.Namespace{NSMode: specgen.KeepID}
 	}
 
-	s.ReadOnlyFilesystem = &yes
+	s.ReadOnlyFilesystem = &sealed
 	s.ReadWriteTmpfs = &no // Podman's own on /tmp, /run and /var/tmp have no bound
-	s.NoNewPrivileges = &yes
+	s.NoNewPrivileges = &confined
 	s.CapDrop = []string{"ALL"}
 	s.CapAdd = pluginsdk.EngineCaps()
 	if f.seccomp().Present {
-		if s.SeccompProfilePath, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
+		if s.SeccompProfilePath, p.seccomp, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
 			return nil, err
 		}
 		if p.confine.Seccomp, err = seccomp.Program(img.arch); err != nil {
 			return nil, err
 		}
+	}
+	if control.Opened(control.Seccomp) {
+		s.SeccompProfilePath, p.confine.Seccomp = "unconfined", nil
 	}
 
 	s.ImageVolumeMode = "ignore"
@@ -338,11 +368,25 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		Pids:   &spec.LinuxPids{Limit: sp.PIDs},
 		CPU:    &spec.LinuxCPU{Quota: &cpus, Period: &period},
 	}
+	openLimits(s.ResourceLimits)
 	for _, l := range pluginsdk.EngineLimits(f.local) {
 		value := uint64(l.Value)
 		s.Rlimits = append(s.Rlimits, spec.POSIXRlimit{Type: l.Name, Soft: value, Hard: value})
 	}
 	return s, nil
+}
+
+// openLimits takes away those that a test wants to be without.
+func openLimits(r *spec.LinuxResources) {
+	if control.Opened(control.MemoryLimit) {
+		r.Memory = nil
+	}
+	if control.Opened(control.PIDsLimit) {
+		r.Pids = &spec.LinuxPids{Limit: -1}
+	}
+	if control.Opened(control.CPULimit) {
+		r.CPU = nil
+	}
 }
 
 // cpuPeriod is the time, in microseconds, that a cpu quota is of.

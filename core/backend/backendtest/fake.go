@@ -378,6 +378,15 @@ func (m *machine) information() backend.SandboxInfo {
 	}
 }
 
+// isolation says what the programs of a fake find: nothing is in force.
+func (m *machine) isolation() *backend.Isolation {
+	return &backend.Isolation{
+		Runtime: "memory", UID: backend.DefaultUID, GID: backend.DefaultUID, Network: backend.NetworkNone, RootFileSystem: backend.RootWritable,
+		Memory: m.memory(), PIDs: cmp.Or(m.spec.PIDs, backend.DefaultPIDs), CPUs: cmp.Or(m.spec.CPUs, backend.DefaultCPUs),
+		OpenFiles: backend.NoLimit, FileSize: backend.NoLimit, Disk: backend.DiskNone,
+	}
+}
+
 // fakeSandbox is a handle on a machine.
 type fakeSandbox struct {
 	backend.Unsupported
@@ -399,7 +408,11 @@ func (s *fakeSandbox) begin(ctx context.Context, op string) error {
 }
 
 // Info implements backend.Sandbox.
-func (s *fakeSandbox) Info() backend.SandboxInfo { return s.information() }
+func (s *fakeSandbox) Info() backend.SandboxInfo {
+	info := s.information()
+	info.Isolation = s.isolation()
+	return info
+}
 
 // Close implements backend.Sandbox.
 func (s *fakeSandbox) Close() error {

@@ -77,6 +77,15 @@ func creating(change func(*backend.CreateRequest)) brokenBackend {
 	}}
 }
 
+// unexamined is a sandbox of which nobody has looked what is in force in it.
+type unexamined struct{ backend.Sandbox }
+
+func (s unexamined) Info() backend.SandboxInfo {
+	i := s.Sandbox.Info()
+	i.Isolation = nil
+	return i
+}
+
 // TestLifecycleFaultsAreFound plants faults in how sandboxes begin and end.
 func TestLifecycleFaultsAreFound(t *testing.T) {
 	t.Parallel()
@@ -97,6 +106,12 @@ func TestLifecycleFaultsAreFound(t *testing.T) {
 				return err
 			}
 			return b.Destroy(ctx, req)
+		}}},
+		{"isolation", "commands are another user", execIn(func(r *backend.ExecRequest) { r.Shell = "echo 0; echo 0; ulimit -c" })},
+		{"isolation", "a limit is not applied", creating(func(r *backend.CreateRequest) { r.Spec.PIDs = 0 })},
+		{"isolation", "it is forgotten", brokenBackend{open: func(b backend.Backend, ctx context.Context, req *backend.OpenRequest) (backend.Sandbox, error) {
+			sb, err := b.Open(ctx, req)
+			return unexamined{sb}, err
 		}}},
 		{"open", "it is another one", brokenBackend{open: func(b backend.Backend, ctx context.Context, req *backend.OpenRequest) (backend.Sandbox, error) {
 			if _, err := b.Open(ctx, req); err != nil {

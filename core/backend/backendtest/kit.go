@@ -63,7 +63,7 @@ type Rule struct {
 func Rules() []Rule {
 	var all []Rule
 	for _, part := range [][]Rule{
-		backendRules, capabilityRules, lifecycleRules, endRules, imageRules, bareRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
+		backendRules, capabilityRules, lifecycleRules, isolationRules, endRules, imageRules, bareRules, execRules, stopRules, killRules, backgroundRules, outputRules, ttyRules, processRules, dialRules, statRules, readRules, writeRules, editRules, listRules,
 		globRules, grepRules, treeRules, nameRules, conditionRules, batchRules, ignoredRules, pathRules, procRules, specialRules, putArchiveRules, getArchiveRules, hostileRules,
 	} {
 		all = append(all, part...)

@@ -28,6 +28,9 @@ const (
 	DeafFile = "deaf"
 	// DownFile makes every call fail as if the engine could not be reached.
 	DownFile = "down"
+	// FoundFile holds what guests find in force beside what was configured, as JSON
+	// of guestv1.Findings.
+	FoundFile = "found"
 )
 
 // Engine is a Provisioner whose sandboxes are directories and processes.

@@ -2,10 +2,12 @@ package plugintest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +15,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/internal/isolation"
 	"github.com/deep-sandbox/deep/core/internal/wire"
 	guestv1 "github.com/deep-sandbox/deep/core/proto/guest/v1"
 )
@@ -93,7 +97,46 @@ func (g *guest) Info(context.Context, *guestv1.InfoRequest) (*guestv1.SetupReply
 }
 
 func (g *guest) reply() *guestv1.SetupReply {
-	return &guestv1.SetupReply{Setup: g.setup, Domain: "none", Version: "test"}
+	r := &guestv1.SetupReply{Setup: g.setup, Domain: "none", Version: "test", Found: g.found(), Degraded: slices.Clone(g.setup.GetDegraded())}
+	for _, l := range isolation.Judge(g.setup.GetExpect(), r.GetFound()) {
+		if slices.Contains(g.setup.GetAcceptDegraded(), l.Layer) {
+			r.Degraded = append(r.GetDegraded(), l.Layer)
+		}
+	}
+	return r
+}
+
+// found is what was expected, but for what FoundFile says.
+func (g *guest) found() *guestv1.Findings {
+	e := g.setup.GetExpect()
+	f := &guestv1.Findings{
+		Uid: g.setup.GetUid(), Gid: g.setup.GetGid(), UserSplit: true, NoNewPrivileges: true, Seccomp: true, Landlock: 1, ReadOnlyRoot: true,
+		Memory: e.GetMemory(), Pids: e.GetPids(), Cpus: e.GetCpus(), OpenFiles: e.GetOpenFiles(), FileSize: e.GetFileSize(),
+	}
+	if change, err := os.ReadFile(filepath.Join(g.dir, "..", FoundFile)); err == nil {
+		if err := overlay(f, change); err != nil {
+			panic(err)
+		}
+	}
+	return f
+}
+
+// overlay replaces the fields of f that change names.
+func overlay(f *guestv1.Findings, change []byte) error {
+	whole, err := protojson.Marshal(f)
+	if err != nil {
+		return err
+	}
+	fields := map[string]json.RawMessage{}
+	for _, part := range [][]byte{whole, change} {
+		if err := json.Unmarshal(part, &fields); err != nil {
+			return err
+		}
+	}
+	if whole, err = json.Marshal(fields); err != nil {
+		return err
+	}
+	return protojson.Unmarshal(whole, f)
 }
 
 // count keeps the lease: n is +1 or -1.

@@ -212,6 +212,7 @@ func infoToWire(i backend.SandboxInfo) *backendv1.SandboxInfo {
 		CreatedNs: timeToWire(i.Created), Ephemeral: i.Ephemeral, Image: text(i.Image, maxErrorField),
 		EngineId: text(i.EngineID, maxErrorField), Workspace: []byte(i.Workspace), WorkspaceSource: []byte(i.WorkspaceSource),
 		User: text(i.User, maxErrorField), Degraded: textsToWire(i.Degraded), Owner: ownerToWire(i.Owner),
+		Isolation: isolationToWire(i.Isolation),
 	}
 }
 
@@ -221,6 +222,7 @@ func infoFromWire(i *backendv1.SandboxInfo) backend.SandboxInfo {
 		Created: timeFromWire(i.GetCreatedNs()), Ephemeral: i.GetEphemeral(), Image: i.GetImage(),
 		EngineID: i.GetEngineId(), Workspace: string(i.GetWorkspace()), User: i.GetUser(), Degraded: i.GetDegraded(),
 		Owner: ownerFromWire(i.GetOwner()), WorkspaceSource: string(i.GetWorkspaceSource()),
+		Isolation: isolationFromWire(i.GetIsolation()),
 	}
 }
 

@@ -50,11 +50,35 @@ func answerOf[M any, P interface {
 	}
 }
 
+// isolation has every field set, each to another value where it can have one.
+func isolation() *backendv1.Isolation {
+	return &backendv1.Isolation{
+		Runtime: "runc", Uid: 1, Gid: 2, UserSplit: true, Capabilities: 3, Bounding: 4, NoNewPrivileges: true, Seccomp: "digest", Landlock: 5,
+		Network: "none", RootFileSystem: "read-only", Memory: 6, Swap: -1, Pids: 7, Cpus: 1.5, OpenFiles: 8, FileSize: 9, CoreSize: -2, Disk: "none",
+	}
+}
+
+// TestIsolationIsWhole: nothing of it is lost on the way.
+func TestIsolationIsWhole(t *testing.T) {
+	t.Parallel()
+	want := isolation()
+	if got := isolationToWire(isolationFromWire(want)); !proto.Equal(got, want) {
+		t.Errorf("%v became %v", want, got)
+	}
+	fields := want.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		if !want.ProtoReflect().Has(fields.Get(i)) {
+			t.Errorf("the test does not set %s", fields.Get(i).Name())
+		}
+	}
+}
+
 // FuzzAnswers: no answer makes a client panic, and one that is accepted means the
 // same when it is passed on.
 func FuzzAnswers(f *testing.F) {
 	for i, m := range []proto.Message{
 		&backendv1.SandboxInfo{Id: "abc", State: "running", CreatedNs: 5, Workspace: []byte("/w\xff"), Degraded: []string{"x"}, Owner: &backendv1.Owner{Pid: 4}},
+		&backendv1.SandboxInfo{Id: "abc", State: "running", Isolation: isolation()},
 		&backendv1.ExecResult{Id: "abc", Outcome: "signal", Signal: 9, ExitCode: 137, StdoutBytes: 3},
 		&backendv1.FileInfo{Path: []byte("a\nb"), Type: "file", Size: 5, Mode: 0o644, MtimeNs: -1},
 		&backendv1.FileInfo{Path: []byte("../x"), Type: "symlink", Target: []byte("y")},

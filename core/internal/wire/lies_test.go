@@ -111,6 +111,13 @@ func (l backendLiar) List(context.Context, *backendv1.ListRequest) (*backendv1.L
 
 var sum = strings.Repeat("a", 64)
 
+// isolation is one that is accepted, but for a change.
+func isolation(change func(*backendv1.Isolation)) *backendv1.Isolation {
+	i := &backendv1.Isolation{Network: "none", RootFileSystem: "read-only", Memory: backend.NoLimit, Cpus: backend.NotKnown}
+	change(i)
+	return i
+}
+
 func info(change func(*backendv1.SandboxInfo)) *backendv1.SandboxInfo {
 	i := &backendv1.SandboxInfo{Id: "sandbox", State: "running"}
 	if change != nil {
@@ -327,6 +334,25 @@ func TestLyingPlugin(t *testing.T) {
 		{"open: nothing", &liar{open: &backendv1.OpenReply{}}, callOpen},
 		{"inspect: an id that is none", inspects(func(i *backendv1.SandboxInfo) { i.Id = "../x" }), callInspect},
 		{"inspect: an unknown state", inspects(func(i *backendv1.SandboxInfo) { i.State = "dreaming" }), callInspect},
+		{"inspect: a limit below all", inspects(func(i *backendv1.SandboxInfo) { i.Isolation = isolation(func(i *backendv1.Isolation) { i.Pids = -3 }) }), callInspect},
+		{"inspect: no number of processors", inspects(func(i *backendv1.SandboxInfo) {
+			i.Isolation = isolation(func(i *backendv1.Isolation) { i.Cpus = math.NaN() })
+		}), callInspect},
+		{"inspect: half a processor too few", inspects(func(i *backendv1.SandboxInfo) {
+			i.Isolation = isolation(func(i *backendv1.Isolation) { i.Cpus = -0.5 })
+		}), callInspect},
+		{"inspect: an unknown network", inspects(func(i *backendv1.SandboxInfo) {
+			i.Isolation = isolation(func(i *backendv1.Isolation) { i.Network = "?" })
+		}), callInspect},
+		{"inspect: an unknown root file system", inspects(func(i *backendv1.SandboxInfo) {
+			i.Isolation = isolation(func(i *backendv1.Isolation) { i.RootFileSystem = "" })
+		}), callInspect},
+		{"inspect: a Landlock before the first", inspects(func(i *backendv1.SandboxInfo) {
+			i.Isolation = isolation(func(i *backendv1.Isolation) { i.Landlock = -1 })
+		}), callInspect},
+		{"inspect: a long runtime", inspects(func(i *backendv1.SandboxInfo) {
+			i.Isolation = isolation(func(i *backendv1.Isolation) { i.Runtime = long })
+		}), callInspect},
 		{"inspect: made before time", inspects(func(i *backendv1.SandboxInfo) { i.CreatedNs = -5 }), callInspect},
 		{"inspect: a long image", inspects(func(i *backendv1.SandboxInfo) { i.Image = long }), callInspect},
 		{"list: one twice", &liar{list: &backendv1.ListReply{Sandboxes: []*backendv1.SandboxInfo{info(nil), info(nil)}}}, callList},

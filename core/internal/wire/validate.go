@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -75,8 +76,39 @@ func badInfo(i *backendv1.SandboxInfo, id string) string {
 		badText("a backend's name", i.GetBackend()), badText("an image's name", i.GetImage()),
 		badText("an engine's id", i.GetEngineId()), badText("a user", i.GetUser()),
 		badText("an owner's host", i.GetOwner().GetHostId()), badText("an owner's boot", i.GetOwner().GetBootId()),
-		badTexts("a degraded layer", i.GetDegraded()),
+		badTexts("a degraded layer", i.GetDegraded()), badIsolation(i.GetIsolation()),
 	)
+}
+
+// badIsolation checks what was found in force; nil is that nobody looked.
+func badIsolation(i *backendv1.Isolation) string {
+	if i == nil {
+		return ""
+	}
+	for _, n := range []int64{
+		i.GetMemory(), i.GetSwap(), i.GetPids(), i.GetOpenFiles(), i.GetFileSize(), i.GetCoreSize(),
+	} {
+		if n < backend.NotKnown {
+			return fmt.Sprintf("the limit %d", n)
+		}
+	}
+	switch cpus := i.GetCpus(); {
+	case cpus < 0 && cpus != backend.NoLimit && cpus != backend.NotKnown, math.IsNaN(cpus), math.IsInf(cpus, 0):
+		return fmt.Sprintf("a limit of %v processors", cpus)
+	case i.GetLandlock() < 0:
+		return fmt.Sprintf("version %d of Landlock", i.GetLandlock())
+	}
+	switch n := backend.NetworkMode(i.GetNetwork()); n {
+	case backend.NetworkNone, backend.NetworkFull:
+	default:
+		return fmt.Sprintf("the network %q", cut(string(n)))
+	}
+	switch r := backend.RootMode(i.GetRootFileSystem()); r {
+	case backend.RootReadOnly, backend.RootWritable:
+	default:
+		return fmt.Sprintf("a root file system that is %q", cut(string(r)))
+	}
+	return firstOf(badText("a runtime", i.GetRuntime()), badText("a seccomp profile", i.GetSeccomp()), badText("a bound of the disk", i.GetDisk()))
 }
 
 // badResult checks how an exec ended; id is the one that was started.

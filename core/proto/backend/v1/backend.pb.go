@@ -1541,8 +1541,11 @@ type SandboxInfo struct {
 	// Where a workspace that may outlive the sandbox is kept: a directory of the
 	// backend's host, or an engine's "volume NAME". "" where there is none.
 	WorkspaceSource []byte `protobuf:"bytes,12,opt,name=workspace_source,json=workspaceSource,proto3" json:"workspace_source,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What was found in force inside when it was made; absent in the answers to
+	// Inspect and List.
+	Isolation     *Isolation `protobuf:"bytes,13,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SandboxInfo) Reset() {
@@ -1659,6 +1662,223 @@ func (x *SandboxInfo) GetWorkspaceSource() []byte {
 	return nil
 }
 
+func (x *SandboxInfo) GetIsolation() *Isolation {
+	if x != nil {
+		return x.Isolation
+	}
+	return nil
+}
+
+// Isolation is what a command, run for that inside, found itself to be under: not
+// what was asked for. Limits that are no number are -1, there is none, and -2, it
+// is not known.
+type Isolation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What made the sandbox: an OCI runtime, or "namespaces".
+	Runtime string `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	// User of commands.
+	Uid uint32 `protobuf:"varint,2,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Group of commands.
+	Gid uint32 `protobuf:"varint,3,opt,name=gid,proto3" json:"gid,omitempty"`
+	// Commands are another user than the guest.
+	UserSplit bool `protobuf:"varint,4,opt,name=user_split,json=userSplit,proto3" json:"user_split,omitempty"`
+	// Capabilities in any set of a command, a bit each.
+	Capabilities uint64 `protobuf:"varint,5,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// The most that a command could get.
+	Bounding uint64 `protobuf:"varint,6,opt,name=bounding,proto3" json:"bounding,omitempty"`
+	// Programs give no privileges.
+	NoNewPrivileges bool `protobuf:"varint,7,opt,name=no_new_privileges,json=noNewPrivileges,proto3" json:"no_new_privileges,omitempty"`
+	// Digest of the seccomp profile in force, "" if there is none.
+	Seccomp string `protobuf:"bytes,8,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	// Version of the Landlock domain, 0 if there is none.
+	Landlock int32 `protobuf:"varint,9,opt,name=landlock,proto3" json:"landlock,omitempty"`
+	// "none" or "full".
+	Network string `protobuf:"bytes,10,opt,name=network,proto3" json:"network,omitempty"`
+	// "read-only" or "writable".
+	RootFileSystem string `protobuf:"bytes,11,opt,name=root_file_system,json=rootFileSystem,proto3" json:"root_file_system,omitempty"`
+	// Bytes of memory.
+	Memory int64 `protobuf:"varint,12,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Bytes of swap beside it.
+	Swap int64 `protobuf:"varint,13,opt,name=swap,proto3" json:"swap,omitempty"`
+	// Processes and threads.
+	Pids int64 `protobuf:"varint,14,opt,name=pids,proto3" json:"pids,omitempty"`
+	// Processors' worth of time.
+	Cpus float64 `protobuf:"fixed64,15,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	// Descriptors of a process.
+	OpenFiles int64 `protobuf:"varint,16,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	// Bytes of a file.
+	FileSize int64 `protobuf:"varint,17,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`
+	// Bytes of a core dump.
+	CoreSize int64 `protobuf:"varint,18,opt,name=core_size,json=coreSize,proto3" json:"core_size,omitempty"`
+	// What bounds the workspace: "none".
+	Disk          string `protobuf:"bytes,19,opt,name=disk,proto3" json:"disk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Isolation) Reset() {
+	*x = Isolation{}
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Isolation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Isolation) ProtoMessage() {}
+
+func (x *Isolation) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
+func (*Isolation) Descriptor() ([]byte, []int) {
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Isolation) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *Isolation) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Isolation) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
+func (x *Isolation) GetUserSplit() bool {
+	if x != nil {
+		return x.UserSplit
+	}
+	return false
+}
+
+func (x *Isolation) GetCapabilities() uint64 {
+	if x != nil {
+		return x.Capabilities
+	}
+	return 0
+}
+
+func (x *Isolation) GetBounding() uint64 {
+	if x != nil {
+		return x.Bounding
+	}
+	return 0
+}
+
+func (x *Isolation) GetNoNewPrivileges() bool {
+	if x != nil {
+		return x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *Isolation) GetSeccomp() string {
+	if x != nil {
+		return x.Seccomp
+	}
+	return ""
+}
+
+func (x *Isolation) GetLandlock() int32 {
+	if x != nil {
+		return x.Landlock
+	}
+	return 0
+}
+
+func (x *Isolation) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *Isolation) GetRootFileSystem() string {
+	if x != nil {
+		return x.RootFileSystem
+	}
+	return ""
+}
+
+func (x *Isolation) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Isolation) GetSwap() int64 {
+	if x != nil {
+		return x.Swap
+	}
+	return 0
+}
+
+func (x *Isolation) GetPids() int64 {
+	if x != nil {
+		return x.Pids
+	}
+	return 0
+}
+
+func (x *Isolation) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *Isolation) GetOpenFiles() int64 {
+	if x != nil {
+		return x.OpenFiles
+	}
+	return 0
+}
+
+func (x *Isolation) GetFileSize() int64 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *Isolation) GetCoreSize() int64 {
+	if x != nil {
+		return x.CoreSize
+	}
+	return 0
+}
+
+func (x *Isolation) GetDisk() string {
+	if x != nil {
+		return x.Disk
+	}
+	return ""
+}
+
 // OpenRequest asks for a sandbox.
 type OpenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1670,7 +1890,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[20]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1902,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[20]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1915,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{20}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OpenRequest) GetId() string {
@@ -1716,7 +1936,7 @@ type OpenReply struct {
 
 func (x *OpenReply) Reset() {
 	*x = OpenReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[21]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1948,7 @@ func (x *OpenReply) String() string {
 func (*OpenReply) ProtoMessage() {}
 
 func (x *OpenReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[21]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1961,7 @@ func (x *OpenReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenReply.ProtoReflect.Descriptor instead.
 func (*OpenReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{21}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OpenReply) GetSandbox() *SandboxInfo {
@@ -1762,7 +1982,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[22]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1994,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[22]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +2007,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{22}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InspectRequest) GetId() string {
@@ -1808,7 +2028,7 @@ type InspectReply struct {
 
 func (x *InspectReply) Reset() {
 	*x = InspectReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[23]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +2040,7 @@ func (x *InspectReply) String() string {
 func (*InspectReply) ProtoMessage() {}
 
 func (x *InspectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[23]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +2053,7 @@ func (x *InspectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectReply.ProtoReflect.Descriptor instead.
 func (*InspectReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{23}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InspectReply) GetSandbox() *SandboxInfo {
@@ -1852,7 +2072,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[24]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2084,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[24]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2097,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{24}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{25}
 }
 
 // ListReply lists them, oldest first.
@@ -1891,7 +2111,7 @@ type ListReply struct {
 
 func (x *ListReply) Reset() {
 	*x = ListReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[25]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2123,7 @@ func (x *ListReply) String() string {
 func (*ListReply) ProtoMessage() {}
 
 func (x *ListReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[25]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2136,7 @@ func (x *ListReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReply.ProtoReflect.Descriptor instead.
 func (*ListReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{25}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListReply) GetSandboxes() []*SandboxInfo {
@@ -1937,7 +2157,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[26]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2169,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[26]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2182,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{26}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StopRequest) GetId() string {
@@ -1981,7 +2201,7 @@ type StopReply struct {
 
 func (x *StopReply) Reset() {
 	*x = StopReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[27]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2213,7 @@ func (x *StopReply) String() string {
 func (*StopReply) ProtoMessage() {}
 
 func (x *StopReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[27]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2226,7 @@ func (x *StopReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReply.ProtoReflect.Descriptor instead.
 func (*StopReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{27}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{28}
 }
 
 // DestroyRequest asks to remove one.
@@ -2022,7 +2242,7 @@ type DestroyRequest struct {
 
 func (x *DestroyRequest) Reset() {
 	*x = DestroyRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[28]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2254,7 @@ func (x *DestroyRequest) String() string {
 func (*DestroyRequest) ProtoMessage() {}
 
 func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[28]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2267,7 @@ func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyRequest.ProtoReflect.Descriptor instead.
 func (*DestroyRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{28}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DestroyRequest) GetId() string {
@@ -2073,7 +2293,7 @@ type DestroyReply struct {
 
 func (x *DestroyReply) Reset() {
 	*x = DestroyReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[29]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2305,7 @@ func (x *DestroyReply) String() string {
 func (*DestroyReply) ProtoMessage() {}
 
 func (x *DestroyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[29]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2318,7 @@ func (x *DestroyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyReply.ProtoReflect.Descriptor instead.
 func (*DestroyReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{29}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{30}
 }
 
 // RemoveWorkspaceRequest asks to remove a kept workspace.
@@ -2112,7 +2332,7 @@ type RemoveWorkspaceRequest struct {
 
 func (x *RemoveWorkspaceRequest) Reset() {
 	*x = RemoveWorkspaceRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[30]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2344,7 @@ func (x *RemoveWorkspaceRequest) String() string {
 func (*RemoveWorkspaceRequest) ProtoMessage() {}
 
 func (x *RemoveWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[30]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2357,7 @@ func (x *RemoveWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*RemoveWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{30}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveWorkspaceRequest) GetName() string {
@@ -2156,7 +2376,7 @@ type RemoveWorkspaceReply struct {
 
 func (x *RemoveWorkspaceReply) Reset() {
 	*x = RemoveWorkspaceReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[31]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2388,7 @@ func (x *RemoveWorkspaceReply) String() string {
 func (*RemoveWorkspaceReply) ProtoMessage() {}
 
 func (x *RemoveWorkspaceReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[31]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2401,7 @@ func (x *RemoveWorkspaceReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWorkspaceReply.ProtoReflect.Descriptor instead.
 func (*RemoveWorkspaceReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{31}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{32}
 }
 
 // ShutdownRequest asks the plugin to end its work.
@@ -2193,7 +2413,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[32]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2425,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[32]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2438,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{32}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{33}
 }
 
 // ShutdownReply is empty.
@@ -2230,7 +2450,7 @@ type ShutdownReply struct {
 
 func (x *ShutdownReply) Reset() {
 	*x = ShutdownReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[33]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +2462,7 @@ func (x *ShutdownReply) String() string {
 func (*ShutdownReply) ProtoMessage() {}
 
 func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[33]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +2475,7 @@ func (x *ShutdownReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownReply.ProtoReflect.Descriptor instead.
 func (*ShutdownReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{33}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{34}
 }
 
 // ExecRequest is one message of the caller's side of Exec.
@@ -2276,7 +2496,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[34]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2508,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[34]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2521,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{34}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExecRequest) GetMessage() isExecRequest_Message {
@@ -2414,7 +2634,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[35]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2646,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[35]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +2659,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{35}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExecStart) GetId() string {
@@ -2539,7 +2759,7 @@ type WindowSize struct {
 
 func (x *WindowSize) Reset() {
 	*x = WindowSize{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2771,7 @@ func (x *WindowSize) String() string {
 func (*WindowSize) ProtoMessage() {}
 
 func (x *WindowSize) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[36]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2784,7 @@ func (x *WindowSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowSize.ProtoReflect.Descriptor instead.
 func (*WindowSize) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{36}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WindowSize) GetRows() uint32 {
@@ -2590,7 +2810,7 @@ type ExecStdinEnd struct {
 
 func (x *ExecStdinEnd) Reset() {
 	*x = ExecStdinEnd{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +2822,7 @@ func (x *ExecStdinEnd) String() string {
 func (*ExecStdinEnd) ProtoMessage() {}
 
 func (x *ExecStdinEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[37]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2615,7 +2835,7 @@ func (x *ExecStdinEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStdinEnd.ProtoReflect.Descriptor instead.
 func (*ExecStdinEnd) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{37}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{38}
 }
 
 // ExecCancel ends the command.
@@ -2627,7 +2847,7 @@ type ExecCancel struct {
 
 func (x *ExecCancel) Reset() {
 	*x = ExecCancel{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2859,7 @@ func (x *ExecCancel) String() string {
 func (*ExecCancel) ProtoMessage() {}
 
 func (x *ExecCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[38]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2872,7 @@ func (x *ExecCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecCancel.ProtoReflect.Descriptor instead.
 func (*ExecCancel) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{38}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{39}
 }
 
 // ExecReply is one message of the sandbox's side of Exec.
@@ -2674,7 +2894,7 @@ type ExecReply struct {
 
 func (x *ExecReply) Reset() {
 	*x = ExecReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2906,7 @@ func (x *ExecReply) String() string {
 func (*ExecReply) ProtoMessage() {}
 
 func (x *ExecReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[39]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2919,7 @@ func (x *ExecReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecReply.ProtoReflect.Descriptor instead.
 func (*ExecReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{39}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExecReply) GetStdout() []byte {
@@ -2766,7 +2986,7 @@ type ExecResult struct {
 
 func (x *ExecResult) Reset() {
 	*x = ExecResult{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2998,7 @@ func (x *ExecResult) String() string {
 func (*ExecResult) ProtoMessage() {}
 
 func (x *ExecResult) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[40]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +3011,7 @@ func (x *ExecResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecResult.ProtoReflect.Descriptor instead.
 func (*ExecResult) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{40}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExecResult) GetId() string {
@@ -2896,7 +3116,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +3128,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[41]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +3141,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{41}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StartRequest) GetStart() *ExecStart {
@@ -2942,7 +3162,7 @@ type StartReply struct {
 
 func (x *StartReply) Reset() {
 	*x = StartReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2954,7 +3174,7 @@ func (x *StartReply) String() string {
 func (*StartReply) ProtoMessage() {}
 
 func (x *StartReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[42]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2967,7 +3187,7 @@ func (x *StartReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReply.ProtoReflect.Descriptor instead.
 func (*StartReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{42}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StartReply) GetId() string {
@@ -2990,7 +3210,7 @@ type OutcomeRequest struct {
 
 func (x *OutcomeRequest) Reset() {
 	*x = OutcomeRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3222,7 @@ func (x *OutcomeRequest) String() string {
 func (*OutcomeRequest) ProtoMessage() {}
 
 func (x *OutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[43]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3235,7 @@ func (x *OutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeRequest.ProtoReflect.Descriptor instead.
 func (*OutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{43}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OutcomeRequest) GetId() string {
@@ -3043,7 +3263,7 @@ type OutcomeReply struct {
 
 func (x *OutcomeReply) Reset() {
 	*x = OutcomeReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3275,7 @@ func (x *OutcomeReply) String() string {
 func (*OutcomeReply) ProtoMessage() {}
 
 func (x *OutcomeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[44]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3288,7 @@ func (x *OutcomeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeReply.ProtoReflect.Descriptor instead.
 func (*OutcomeReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{44}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *OutcomeReply) GetResult() *ExecResult {
@@ -3095,7 +3315,7 @@ type ReadOutputRequest struct {
 
 func (x *ReadOutputRequest) Reset() {
 	*x = ReadOutputRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3327,7 @@ func (x *ReadOutputRequest) String() string {
 func (*ReadOutputRequest) ProtoMessage() {}
 
 func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[45]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3340,7 @@ func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputRequest.ProtoReflect.Descriptor instead.
 func (*ReadOutputRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{45}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReadOutputRequest) GetId() string {
@@ -3164,7 +3384,7 @@ type ReadOutputReply struct {
 
 func (x *ReadOutputReply) Reset() {
 	*x = ReadOutputReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3396,7 @@ func (x *ReadOutputReply) String() string {
 func (*ReadOutputReply) ProtoMessage() {}
 
 func (x *ReadOutputReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[46]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3409,7 @@ func (x *ReadOutputReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputReply.ProtoReflect.Descriptor instead.
 func (*ReadOutputReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{46}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReadOutputReply) GetStart() *OutputStart {
@@ -3217,7 +3437,7 @@ type OutputStart struct {
 
 func (x *OutputStart) Reset() {
 	*x = OutputStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +3449,7 @@ func (x *OutputStart) String() string {
 func (*OutputStart) ProtoMessage() {}
 
 func (x *OutputStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[47]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +3462,7 @@ func (x *OutputStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputStart.ProtoReflect.Descriptor instead.
 func (*OutputStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{47}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OutputStart) GetOffset() int64 {
@@ -3265,7 +3485,7 @@ type WriteStdinRequest struct {
 
 func (x *WriteStdinRequest) Reset() {
 	*x = WriteStdinRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3277,7 +3497,7 @@ func (x *WriteStdinRequest) String() string {
 func (*WriteStdinRequest) ProtoMessage() {}
 
 func (x *WriteStdinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[48]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3290,7 +3510,7 @@ func (x *WriteStdinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteStdinRequest.ProtoReflect.Descriptor instead.
 func (*WriteStdinRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{48}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WriteStdinRequest) GetStart() *WriteStdinStart {
@@ -3320,7 +3540,7 @@ type WriteStdinStart struct {
 
 func (x *WriteStdinStart) Reset() {
 	*x = WriteStdinStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3332,7 +3552,7 @@ func (x *WriteStdinStart) String() string {
 func (*WriteStdinStart) ProtoMessage() {}
 
 func (x *WriteStdinStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[49]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3345,7 +3565,7 @@ func (x *WriteStdinStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteStdinStart.ProtoReflect.Descriptor instead.
 func (*WriteStdinStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{49}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WriteStdinStart) GetId() string {
@@ -3373,7 +3593,7 @@ type WriteStdinReply struct {
 
 func (x *WriteStdinReply) Reset() {
 	*x = WriteStdinReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3605,7 @@ func (x *WriteStdinReply) String() string {
 func (*WriteStdinReply) ProtoMessage() {}
 
 func (x *WriteStdinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[50]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3618,7 @@ func (x *WriteStdinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteStdinReply.ProtoReflect.Descriptor instead.
 func (*WriteStdinReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{50}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WriteStdinReply) GetWritten() int64 {
@@ -3423,7 +3643,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3435,7 +3655,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[51]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3448,7 +3668,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{51}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SignalRequest) GetId() string {
@@ -3481,7 +3701,7 @@ type SignalReply struct {
 
 func (x *SignalReply) Reset() {
 	*x = SignalReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3493,7 +3713,7 @@ func (x *SignalReply) String() string {
 func (*SignalReply) ProtoMessage() {}
 
 func (x *SignalReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[52]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3506,7 +3726,7 @@ func (x *SignalReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalReply.ProtoReflect.Descriptor instead.
 func (*SignalReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{52}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{53}
 }
 
 // KillRequest ends an exec.
@@ -3522,7 +3742,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3754,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[53]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3767,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{53}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *KillRequest) GetId() string {
@@ -3577,7 +3797,7 @@ type ResizeRequest struct {
 
 func (x *ResizeRequest) Reset() {
 	*x = ResizeRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3589,7 +3809,7 @@ func (x *ResizeRequest) String() string {
 func (*ResizeRequest) ProtoMessage() {}
 
 func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[54]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3602,7 +3822,7 @@ func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeRequest.ProtoReflect.Descriptor instead.
 func (*ResizeRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{54}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ResizeRequest) GetId() string {
@@ -3628,7 +3848,7 @@ type ResizeReply struct {
 
 func (x *ResizeReply) Reset() {
 	*x = ResizeReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3640,7 +3860,7 @@ func (x *ResizeReply) String() string {
 func (*ResizeReply) ProtoMessage() {}
 
 func (x *ResizeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[55]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3653,7 +3873,7 @@ func (x *ResizeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeReply.ProtoReflect.Descriptor instead.
 func (*ResizeReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{55}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{56}
 }
 
 // ProcessesRequest asks what runs.
@@ -3665,7 +3885,7 @@ type ProcessesRequest struct {
 
 func (x *ProcessesRequest) Reset() {
 	*x = ProcessesRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3677,7 +3897,7 @@ func (x *ProcessesRequest) String() string {
 func (*ProcessesRequest) ProtoMessage() {}
 
 func (x *ProcessesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[56]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +3910,7 @@ func (x *ProcessesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessesRequest.ProtoReflect.Descriptor instead.
 func (*ProcessesRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{56}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{57}
 }
 
 // ProcessesReply lists it.
@@ -3704,7 +3924,7 @@ type ProcessesReply struct {
 
 func (x *ProcessesReply) Reset() {
 	*x = ProcessesReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3716,7 +3936,7 @@ func (x *ProcessesReply) String() string {
 func (*ProcessesReply) ProtoMessage() {}
 
 func (x *ProcessesReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[57]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3729,7 +3949,7 @@ func (x *ProcessesReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessesReply.ProtoReflect.Descriptor instead.
 func (*ProcessesReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{57}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ProcessesReply) GetProcesses() []*Process {
@@ -3764,7 +3984,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3776,7 +3996,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[58]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3789,7 +4009,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{58}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Process) GetPid() int64 {
@@ -3857,7 +4077,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3869,7 +4089,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[59]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3882,7 +4102,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{59}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{60}
 }
 
 // StatsReply tells it. What is not known is -1, a limit that is not set 0.
@@ -3916,7 +4136,7 @@ type StatsReply struct {
 
 func (x *StatsReply) Reset() {
 	*x = StatsReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3928,7 +4148,7 @@ func (x *StatsReply) String() string {
 func (*StatsReply) ProtoMessage() {}
 
 func (x *StatsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[60]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3941,7 +4161,7 @@ func (x *StatsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsReply.ProtoReflect.Descriptor instead.
 func (*StatsReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{60}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *StatsReply) GetUptimeNs() int64 {
@@ -4036,7 +4256,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4048,7 +4268,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[61]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4061,7 +4281,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{61}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DialRequest) GetStart() *DialStart {
@@ -4096,7 +4316,7 @@ type DialStart struct {
 
 func (x *DialStart) Reset() {
 	*x = DialStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4108,7 +4328,7 @@ func (x *DialStart) String() string {
 func (*DialStart) ProtoMessage() {}
 
 func (x *DialStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[62]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4121,7 +4341,7 @@ func (x *DialStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialStart.ProtoReflect.Descriptor instead.
 func (*DialStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{62}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DialStart) GetPort() uint32 {
@@ -4146,7 +4366,7 @@ type DialReply struct {
 
 func (x *DialReply) Reset() {
 	*x = DialReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4158,7 +4378,7 @@ func (x *DialReply) String() string {
 func (*DialReply) ProtoMessage() {}
 
 func (x *DialReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[63]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4171,7 +4391,7 @@ func (x *DialReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialReply.ProtoReflect.Descriptor instead.
 func (*DialReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{63}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DialReply) GetConnected() bool {
@@ -4210,7 +4430,7 @@ type PutArchiveRequest struct {
 
 func (x *PutArchiveRequest) Reset() {
 	*x = PutArchiveRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4222,7 +4442,7 @@ func (x *PutArchiveRequest) String() string {
 func (*PutArchiveRequest) ProtoMessage() {}
 
 func (x *PutArchiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[64]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4235,7 +4455,7 @@ func (x *PutArchiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutArchiveRequest.ProtoReflect.Descriptor instead.
 func (*PutArchiveRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{64}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PutArchiveRequest) GetStart() *PutArchiveStart {
@@ -4270,7 +4490,7 @@ type PutArchiveStart struct {
 
 func (x *PutArchiveStart) Reset() {
 	*x = PutArchiveStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[65]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4282,7 +4502,7 @@ func (x *PutArchiveStart) String() string {
 func (*PutArchiveStart) ProtoMessage() {}
 
 func (x *PutArchiveStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[65]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4295,7 +4515,7 @@ func (x *PutArchiveStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutArchiveStart.ProtoReflect.Descriptor instead.
 func (*PutArchiveStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{65}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PutArchiveStart) GetPath() []byte {
@@ -4318,7 +4538,7 @@ type PutArchiveReply struct {
 
 func (x *PutArchiveReply) Reset() {
 	*x = PutArchiveReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[66]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4330,7 +4550,7 @@ func (x *PutArchiveReply) String() string {
 func (*PutArchiveReply) ProtoMessage() {}
 
 func (x *PutArchiveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[66]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4343,7 +4563,7 @@ func (x *PutArchiveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutArchiveReply.ProtoReflect.Descriptor instead.
 func (*PutArchiveReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{66}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PutArchiveReply) GetEntries() int64 {
@@ -4371,7 +4591,7 @@ type GetArchiveRequest struct {
 
 func (x *GetArchiveRequest) Reset() {
 	*x = GetArchiveRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[67]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4383,7 +4603,7 @@ func (x *GetArchiveRequest) String() string {
 func (*GetArchiveRequest) ProtoMessage() {}
 
 func (x *GetArchiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[67]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4396,7 +4616,7 @@ func (x *GetArchiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArchiveRequest.ProtoReflect.Descriptor instead.
 func (*GetArchiveRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{67}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetArchiveRequest) GetPath() []byte {
@@ -4417,7 +4637,7 @@ type GetArchiveReply struct {
 
 func (x *GetArchiveReply) Reset() {
 	*x = GetArchiveReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[68]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4429,7 +4649,7 @@ func (x *GetArchiveReply) String() string {
 func (*GetArchiveReply) ProtoMessage() {}
 
 func (x *GetArchiveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[68]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4442,7 +4662,7 @@ func (x *GetArchiveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArchiveReply.ProtoReflect.Descriptor instead.
 func (*GetArchiveReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{68}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetArchiveReply) GetData() []byte {
@@ -4475,7 +4695,7 @@ type FileInfo struct {
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[69]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4487,7 +4707,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[69]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4500,7 +4720,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{69}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *FileInfo) GetPath() []byte {
@@ -4567,7 +4787,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[70]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4579,7 +4799,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[70]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4592,7 +4812,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{70}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *StatRequest) GetPath() []byte {
@@ -4627,7 +4847,7 @@ type StatReply struct {
 
 func (x *StatReply) Reset() {
 	*x = StatReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[71]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4859,7 @@ func (x *StatReply) String() string {
 func (*StatReply) ProtoMessage() {}
 
 func (x *StatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[71]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4872,7 @@ func (x *StatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatReply.ProtoReflect.Descriptor instead.
 func (*StatReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{71}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *StatReply) GetInfo() *FileInfo {
@@ -4677,7 +4897,7 @@ type ReadFileRequest struct {
 
 func (x *ReadFileRequest) Reset() {
 	*x = ReadFileRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[72]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4689,7 +4909,7 @@ func (x *ReadFileRequest) String() string {
 func (*ReadFileRequest) ProtoMessage() {}
 
 func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[72]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4702,7 +4922,7 @@ func (x *ReadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadFileRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{72}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ReadFileRequest) GetPath() []byte {
@@ -4739,7 +4959,7 @@ type ReadFileReply struct {
 
 func (x *ReadFileReply) Reset() {
 	*x = ReadFileReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[73]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +4971,7 @@ func (x *ReadFileReply) String() string {
 func (*ReadFileReply) ProtoMessage() {}
 
 func (x *ReadFileReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[73]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +4984,7 @@ func (x *ReadFileReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadFileReply.ProtoReflect.Descriptor instead.
 func (*ReadFileReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{73}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ReadFileReply) GetInfo() *FileInfo {
@@ -4796,7 +5016,7 @@ type WriteFileRequest struct {
 
 func (x *WriteFileRequest) Reset() {
 	*x = WriteFileRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[74]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4808,7 +5028,7 @@ func (x *WriteFileRequest) String() string {
 func (*WriteFileRequest) ProtoMessage() {}
 
 func (x *WriteFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[74]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4821,7 +5041,7 @@ func (x *WriteFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFileRequest.ProtoReflect.Descriptor instead.
 func (*WriteFileRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{74}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *WriteFileRequest) GetStart() *WriteFileStart {
@@ -4864,7 +5084,7 @@ type WriteFileStart struct {
 
 func (x *WriteFileStart) Reset() {
 	*x = WriteFileStart{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[75]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4876,7 +5096,7 @@ func (x *WriteFileStart) String() string {
 func (*WriteFileStart) ProtoMessage() {}
 
 func (x *WriteFileStart) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[75]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4889,7 +5109,7 @@ func (x *WriteFileStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFileStart.ProtoReflect.Descriptor instead.
 func (*WriteFileStart) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{75}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *WriteFileStart) GetPath() []byte {
@@ -4942,7 +5162,7 @@ type WriteFileReply struct {
 
 func (x *WriteFileReply) Reset() {
 	*x = WriteFileReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[76]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4954,7 +5174,7 @@ func (x *WriteFileReply) String() string {
 func (*WriteFileReply) ProtoMessage() {}
 
 func (x *WriteFileReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[76]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4967,7 +5187,7 @@ func (x *WriteFileReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteFileReply.ProtoReflect.Descriptor instead.
 func (*WriteFileReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{76}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *WriteFileReply) GetSize() int64 {
@@ -5012,7 +5232,7 @@ type EditRequest struct {
 
 func (x *EditRequest) Reset() {
 	*x = EditRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[77]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5024,7 +5244,7 @@ func (x *EditRequest) String() string {
 func (*EditRequest) ProtoMessage() {}
 
 func (x *EditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[77]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5037,7 +5257,7 @@ func (x *EditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditRequest.ProtoReflect.Descriptor instead.
 func (*EditRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{77}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *EditRequest) GetPath() []byte {
@@ -5097,7 +5317,7 @@ type Replacement struct {
 
 func (x *Replacement) Reset() {
 	*x = Replacement{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[78]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5109,7 +5329,7 @@ func (x *Replacement) String() string {
 func (*Replacement) ProtoMessage() {}
 
 func (x *Replacement) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[78]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5122,7 +5342,7 @@ func (x *Replacement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replacement.ProtoReflect.Descriptor instead.
 func (*Replacement) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{78}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Replacement) GetOld() []byte {
@@ -5161,7 +5381,7 @@ type EditReply struct {
 
 func (x *EditReply) Reset() {
 	*x = EditReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[79]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5173,7 +5393,7 @@ func (x *EditReply) String() string {
 func (*EditReply) ProtoMessage() {}
 
 func (x *EditReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[79]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5186,7 +5406,7 @@ func (x *EditReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditReply.ProtoReflect.Descriptor instead.
 func (*EditReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{79}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *EditReply) GetReplaced() int64 {
@@ -5225,7 +5445,7 @@ type ListDirRequest struct {
 
 func (x *ListDirRequest) Reset() {
 	*x = ListDirRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[80]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5237,7 +5457,7 @@ func (x *ListDirRequest) String() string {
 func (*ListDirRequest) ProtoMessage() {}
 
 func (x *ListDirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[80]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5250,7 +5470,7 @@ func (x *ListDirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDirRequest.ProtoReflect.Descriptor instead.
 func (*ListDirRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{80}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListDirRequest) GetPath() []byte {
@@ -5289,7 +5509,7 @@ type ListDirReply struct {
 
 func (x *ListDirReply) Reset() {
 	*x = ListDirReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[81]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5301,7 +5521,7 @@ func (x *ListDirReply) String() string {
 func (*ListDirReply) ProtoMessage() {}
 
 func (x *ListDirReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[81]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5314,7 +5534,7 @@ func (x *ListDirReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDirReply.ProtoReflect.Descriptor instead.
 func (*ListDirReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{81}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListDirReply) GetEntries() []*FileInfo {
@@ -5359,7 +5579,7 @@ type GlobRequest struct {
 
 func (x *GlobRequest) Reset() {
 	*x = GlobRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[82]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5371,7 +5591,7 @@ func (x *GlobRequest) String() string {
 func (*GlobRequest) ProtoMessage() {}
 
 func (x *GlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[82]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5384,7 +5604,7 @@ func (x *GlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GlobRequest.ProtoReflect.Descriptor instead.
 func (*GlobRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{82}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GlobRequest) GetPath() []byte {
@@ -5446,7 +5666,7 @@ type GlobReply struct {
 
 func (x *GlobReply) Reset() {
 	*x = GlobReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[83]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5458,7 +5678,7 @@ func (x *GlobReply) String() string {
 func (*GlobReply) ProtoMessage() {}
 
 func (x *GlobReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[83]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5471,7 +5691,7 @@ func (x *GlobReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GlobReply.ProtoReflect.Descriptor instead.
 func (*GlobReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{83}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GlobReply) GetMatches() []*FileInfo {
@@ -5535,7 +5755,7 @@ type GrepRequest struct {
 
 func (x *GrepRequest) Reset() {
 	*x = GrepRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[84]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5547,7 +5767,7 @@ func (x *GrepRequest) String() string {
 func (*GrepRequest) ProtoMessage() {}
 
 func (x *GrepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[84]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5560,7 +5780,7 @@ func (x *GrepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrepRequest.ProtoReflect.Descriptor instead.
 func (*GrepRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{84}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *GrepRequest) GetPath() []byte {
@@ -5664,7 +5884,7 @@ type GrepReply struct {
 
 func (x *GrepReply) Reset() {
 	*x = GrepReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[85]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5676,7 +5896,7 @@ func (x *GrepReply) String() string {
 func (*GrepReply) ProtoMessage() {}
 
 func (x *GrepReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[85]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5689,7 +5909,7 @@ func (x *GrepReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrepReply.ProtoReflect.Descriptor instead.
 func (*GrepReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{85}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GrepReply) GetMatches() []*GrepMatch {
@@ -5741,7 +5961,7 @@ type GrepMatch struct {
 
 func (x *GrepMatch) Reset() {
 	*x = GrepMatch{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[86]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5753,7 +5973,7 @@ func (x *GrepMatch) String() string {
 func (*GrepMatch) ProtoMessage() {}
 
 func (x *GrepMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[86]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5766,7 +5986,7 @@ func (x *GrepMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrepMatch.ProtoReflect.Descriptor instead.
 func (*GrepMatch) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{86}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *GrepMatch) GetPath() []byte {
@@ -5824,7 +6044,7 @@ type MkdirRequest struct {
 
 func (x *MkdirRequest) Reset() {
 	*x = MkdirRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[87]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5836,7 +6056,7 @@ func (x *MkdirRequest) String() string {
 func (*MkdirRequest) ProtoMessage() {}
 
 func (x *MkdirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[87]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5849,7 +6069,7 @@ func (x *MkdirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MkdirRequest.ProtoReflect.Descriptor instead.
 func (*MkdirRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{87}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *MkdirRequest) GetPath() []byte {
@@ -5875,7 +6095,7 @@ type MkdirReply struct {
 
 func (x *MkdirReply) Reset() {
 	*x = MkdirReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[88]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5887,7 +6107,7 @@ func (x *MkdirReply) String() string {
 func (*MkdirReply) ProtoMessage() {}
 
 func (x *MkdirReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[88]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5900,7 +6120,7 @@ func (x *MkdirReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MkdirReply.ProtoReflect.Descriptor instead.
 func (*MkdirReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{88}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{89}
 }
 
 // RemoveRequest removes a file.
@@ -5916,7 +6136,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[89]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5928,7 +6148,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[89]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5941,7 +6161,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{89}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RemoveRequest) GetPath() []byte {
@@ -5967,7 +6187,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[90]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5979,7 +6199,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[90]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5992,7 +6212,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{90}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{91}
 }
 
 // RenameRequest moves a file.
@@ -6010,7 +6230,7 @@ type RenameRequest struct {
 
 func (x *RenameRequest) Reset() {
 	*x = RenameRequest{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[91]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6022,7 +6242,7 @@ func (x *RenameRequest) String() string {
 func (*RenameRequest) ProtoMessage() {}
 
 func (x *RenameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[91]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6035,7 +6255,7 @@ func (x *RenameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameRequest.ProtoReflect.Descriptor instead.
 func (*RenameRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{91}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *RenameRequest) GetFrom() []byte {
@@ -6068,7 +6288,7 @@ type RenameReply struct {
 
 func (x *RenameReply) Reset() {
 	*x = RenameReply{}
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[92]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6080,7 +6300,7 @@ func (x *RenameReply) String() string {
 func (*RenameReply) ProtoMessage() {}
 
 func (x *RenameReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[92]
+	mi := &file_core_proto_backend_v1_backend_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6093,7 +6313,7 @@ func (x *RenameReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameReply.ProtoReflect.Descriptor instead.
 func (*RenameReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{92}
+	return file_core_proto_backend_v1_backend_proto_rawDescGZIP(), []int{93}
 }
 
 var File_core_proto_backend_v1_backend_proto protoreflect.FileDescriptor
@@ -6193,7 +6413,7 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x18\n" +
 	"\acurrent\x18\x04 \x01(\x03R\acurrent\x12\x14\n" +
-	"\x05total\x18\x05 \x01(\x03R\x05total\"\xe4\x02\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\"\x9e\x03\n" +
 	"\vSandboxInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\abackend\x18\x02 \x01(\tR\abackend\x12\x14\n" +
@@ -6208,7 +6428,31 @@ const file_core_proto_backend_v1_backend_proto_rawDesc = "" +
 	"\bdegraded\x18\n" +
 	" \x03(\tR\bdegraded\x12,\n" +
 	"\x05owner\x18\v \x01(\v2\x16.deep.backend.v1.OwnerR\x05owner\x12)\n" +
-	"\x10workspace_source\x18\f \x01(\fR\x0fworkspaceSource\"\x1d\n" +
+	"\x10workspace_source\x18\f \x01(\fR\x0fworkspaceSource\x128\n" +
+	"\tisolation\x18\r \x01(\v2\x1a.deep.backend.v1.IsolationR\tisolation\"\x8f\x04\n" +
+	"\tIsolation\x12\x18\n" +
+	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x10\n" +
+	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
+	"\x03gid\x18\x03 \x01(\rR\x03gid\x12\x1d\n" +
+	"\n" +
+	"user_split\x18\x04 \x01(\bR\tuserSplit\x12\"\n" +
+	"\fcapabilities\x18\x05 \x01(\x04R\fcapabilities\x12\x1a\n" +
+	"\bbounding\x18\x06 \x01(\x04R\bbounding\x12*\n" +
+	"\x11no_new_privileges\x18\a \x01(\bR\x0fnoNewPrivileges\x12\x18\n" +
+	"\aseccomp\x18\b \x01(\tR\aseccomp\x12\x1a\n" +
+	"\blandlock\x18\t \x01(\x05R\blandlock\x12\x18\n" +
+	"\anetwork\x18\n" +
+	" \x01(\tR\anetwork\x12(\n" +
+	"\x10root_file_system\x18\v \x01(\tR\x0erootFileSystem\x12\x16\n" +
+	"\x06memory\x18\f \x01(\x03R\x06memory\x12\x12\n" +
+	"\x04swap\x18\r \x01(\x03R\x04swap\x12\x12\n" +
+	"\x04pids\x18\x0e \x01(\x03R\x04pids\x12\x12\n" +
+	"\x04cpus\x18\x0f \x01(\x01R\x04cpus\x12\x1d\n" +
+	"\n" +
+	"open_files\x18\x10 \x01(\x03R\topenFiles\x12\x1b\n" +
+	"\tfile_size\x18\x11 \x01(\x03R\bfileSize\x12\x1b\n" +
+	"\tcore_size\x18\x12 \x01(\x03R\bcoreSize\x12\x12\n" +
+	"\x04disk\x18\x13 \x01(\tR\x04disk\"\x1d\n" +
 	"\vOpenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"C\n" +
 	"\tOpenReply\x126\n" +
@@ -6568,7 +6812,7 @@ func file_core_proto_backend_v1_backend_proto_rawDescGZIP() []byte {
 }
 
 var file_core_proto_backend_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_core_proto_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 93)
+var file_core_proto_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 94)
 var file_core_proto_backend_v1_backend_proto_goTypes = []any{
 	(ErrorKind)(0),                 // 0: deep.backend.v1.ErrorKind
 	(*ErrorDetail)(nil),            // 1: deep.backend.v1.ErrorDetail
@@ -6591,79 +6835,80 @@ var file_core_proto_backend_v1_backend_proto_goTypes = []any{
 	(*EnvVar)(nil),                 // 18: deep.backend.v1.EnvVar
 	(*Progress)(nil),               // 19: deep.backend.v1.Progress
 	(*SandboxInfo)(nil),            // 20: deep.backend.v1.SandboxInfo
-	(*OpenRequest)(nil),            // 21: deep.backend.v1.OpenRequest
-	(*OpenReply)(nil),              // 22: deep.backend.v1.OpenReply
-	(*InspectRequest)(nil),         // 23: deep.backend.v1.InspectRequest
-	(*InspectReply)(nil),           // 24: deep.backend.v1.InspectReply
-	(*ListRequest)(nil),            // 25: deep.backend.v1.ListRequest
-	(*ListReply)(nil),              // 26: deep.backend.v1.ListReply
-	(*StopRequest)(nil),            // 27: deep.backend.v1.StopRequest
-	(*StopReply)(nil),              // 28: deep.backend.v1.StopReply
-	(*DestroyRequest)(nil),         // 29: deep.backend.v1.DestroyRequest
-	(*DestroyReply)(nil),           // 30: deep.backend.v1.DestroyReply
-	(*RemoveWorkspaceRequest)(nil), // 31: deep.backend.v1.RemoveWorkspaceRequest
-	(*RemoveWorkspaceReply)(nil),   // 32: deep.backend.v1.RemoveWorkspaceReply
-	(*ShutdownRequest)(nil),        // 33: deep.backend.v1.ShutdownRequest
-	(*ShutdownReply)(nil),          // 34: deep.backend.v1.ShutdownReply
-	(*ExecRequest)(nil),            // 35: deep.backend.v1.ExecRequest
-	(*ExecStart)(nil),              // 36: deep.backend.v1.ExecStart
-	(*WindowSize)(nil),             // 37: deep.backend.v1.WindowSize
-	(*ExecStdinEnd)(nil),           // 38: deep.backend.v1.ExecStdinEnd
-	(*ExecCancel)(nil),             // 39: deep.backend.v1.ExecCancel
-	(*ExecReply)(nil),              // 40: deep.backend.v1.ExecReply
-	(*ExecResult)(nil),             // 41: deep.backend.v1.ExecResult
-	(*StartRequest)(nil),           // 42: deep.backend.v1.StartRequest
-	(*StartReply)(nil),             // 43: deep.backend.v1.StartReply
-	(*OutcomeRequest)(nil),         // 44: deep.backend.v1.OutcomeRequest
-	(*OutcomeReply)(nil),           // 45: deep.backend.v1.OutcomeReply
-	(*ReadOutputRequest)(nil),      // 46: deep.backend.v1.ReadOutputRequest
-	(*ReadOutputReply)(nil),        // 47: deep.backend.v1.ReadOutputReply
-	(*OutputStart)(nil),            // 48: deep.backend.v1.OutputStart
-	(*WriteStdinRequest)(nil),      // 49: deep.backend.v1.WriteStdinRequest
-	(*WriteStdinStart)(nil),        // 50: deep.backend.v1.WriteStdinStart
-	(*WriteStdinReply)(nil),        // 51: deep.backend.v1.WriteStdinReply
-	(*SignalRequest)(nil),          // 52: deep.backend.v1.SignalRequest
-	(*SignalReply)(nil),            // 53: deep.backend.v1.SignalReply
-	(*KillRequest)(nil),            // 54: deep.backend.v1.KillRequest
-	(*ResizeRequest)(nil),          // 55: deep.backend.v1.ResizeRequest
-	(*ResizeReply)(nil),            // 56: deep.backend.v1.ResizeReply
-	(*ProcessesRequest)(nil),       // 57: deep.backend.v1.ProcessesRequest
-	(*ProcessesReply)(nil),         // 58: deep.backend.v1.ProcessesReply
-	(*Process)(nil),                // 59: deep.backend.v1.Process
-	(*StatsRequest)(nil),           // 60: deep.backend.v1.StatsRequest
-	(*StatsReply)(nil),             // 61: deep.backend.v1.StatsReply
-	(*DialRequest)(nil),            // 62: deep.backend.v1.DialRequest
-	(*DialStart)(nil),              // 63: deep.backend.v1.DialStart
-	(*DialReply)(nil),              // 64: deep.backend.v1.DialReply
-	(*PutArchiveRequest)(nil),      // 65: deep.backend.v1.PutArchiveRequest
-	(*PutArchiveStart)(nil),        // 66: deep.backend.v1.PutArchiveStart
-	(*PutArchiveReply)(nil),        // 67: deep.backend.v1.PutArchiveReply
-	(*GetArchiveRequest)(nil),      // 68: deep.backend.v1.GetArchiveRequest
-	(*GetArchiveReply)(nil),        // 69: deep.backend.v1.GetArchiveReply
-	(*FileInfo)(nil),               // 70: deep.backend.v1.FileInfo
-	(*StatRequest)(nil),            // 71: deep.backend.v1.StatRequest
-	(*StatReply)(nil),              // 72: deep.backend.v1.StatReply
-	(*ReadFileRequest)(nil),        // 73: deep.backend.v1.ReadFileRequest
-	(*ReadFileReply)(nil),          // 74: deep.backend.v1.ReadFileReply
-	(*WriteFileRequest)(nil),       // 75: deep.backend.v1.WriteFileRequest
-	(*WriteFileStart)(nil),         // 76: deep.backend.v1.WriteFileStart
-	(*WriteFileReply)(nil),         // 77: deep.backend.v1.WriteFileReply
-	(*EditRequest)(nil),            // 78: deep.backend.v1.EditRequest
-	(*Replacement)(nil),            // 79: deep.backend.v1.Replacement
-	(*EditReply)(nil),              // 80: deep.backend.v1.EditReply
-	(*ListDirRequest)(nil),         // 81: deep.backend.v1.ListDirRequest
-	(*ListDirReply)(nil),           // 82: deep.backend.v1.ListDirReply
-	(*GlobRequest)(nil),            // 83: deep.backend.v1.GlobRequest
-	(*GlobReply)(nil),              // 84: deep.backend.v1.GlobReply
-	(*GrepRequest)(nil),            // 85: deep.backend.v1.GrepRequest
-	(*GrepReply)(nil),              // 86: deep.backend.v1.GrepReply
-	(*GrepMatch)(nil),              // 87: deep.backend.v1.GrepMatch
-	(*MkdirRequest)(nil),           // 88: deep.backend.v1.MkdirRequest
-	(*MkdirReply)(nil),             // 89: deep.backend.v1.MkdirReply
-	(*RemoveRequest)(nil),          // 90: deep.backend.v1.RemoveRequest
-	(*RemoveReply)(nil),            // 91: deep.backend.v1.RemoveReply
-	(*RenameRequest)(nil),          // 92: deep.backend.v1.RenameRequest
-	(*RenameReply)(nil),            // 93: deep.backend.v1.RenameReply
+	(*Isolation)(nil),              // 21: deep.backend.v1.Isolation
+	(*OpenRequest)(nil),            // 22: deep.backend.v1.OpenRequest
+	(*OpenReply)(nil),              // 23: deep.backend.v1.OpenReply
+	(*InspectRequest)(nil),         // 24: deep.backend.v1.InspectRequest
+	(*InspectReply)(nil),           // 25: deep.backend.v1.InspectReply
+	(*ListRequest)(nil),            // 26: deep.backend.v1.ListRequest
+	(*ListReply)(nil),              // 27: deep.backend.v1.ListReply
+	(*StopRequest)(nil),            // 28: deep.backend.v1.StopRequest
+	(*StopReply)(nil),              // 29: deep.backend.v1.StopReply
+	(*DestroyRequest)(nil),         // 30: deep.backend.v1.DestroyRequest
+	(*DestroyReply)(nil),           // 31: deep.backend.v1.DestroyReply
+	(*RemoveWorkspaceRequest)(nil), // 32: deep.backend.v1.RemoveWorkspaceRequest
+	(*RemoveWorkspaceReply)(nil),   // 33: deep.backend.v1.RemoveWorkspaceReply
+	(*ShutdownRequest)(nil),        // 34: deep.backend.v1.ShutdownRequest
+	(*ShutdownReply)(nil),          // 35: deep.backend.v1.ShutdownReply
+	(*ExecRequest)(nil),            // 36: deep.backend.v1.ExecRequest
+	(*ExecStart)(nil),              // 37: deep.backend.v1.ExecStart
+	(*WindowSize)(nil),             // 38: deep.backend.v1.WindowSize
+	(*ExecStdinEnd)(nil),           // 39: deep.backend.v1.ExecStdinEnd
+	(*ExecCancel)(nil),             // 40: deep.backend.v1.ExecCancel
+	(*ExecReply)(nil),              // 41: deep.backend.v1.ExecReply
+	(*ExecResult)(nil),             // 42: deep.backend.v1.ExecResult
+	(*StartRequest)(nil),           // 43: deep.backend.v1.StartRequest
+	(*StartReply)(nil),             // 44: deep.backend.v1.StartReply
+	(*OutcomeRequest)(nil),         // 45: deep.backend.v1.OutcomeRequest
+	(*OutcomeReply)(nil),           // 46: deep.backend.v1.OutcomeReply
+	(*ReadOutputRequest)(nil),      // 47: deep.backend.v1.ReadOutputRequest
+	(*ReadOutputReply)(nil),        // 48: deep.backend.v1.ReadOutputReply
+	(*OutputStart)(nil),            // 49: deep.backend.v1.OutputStart
+	(*WriteStdinRequest)(nil),      // 50: deep.backend.v1.WriteStdinRequest
+	(*WriteStdinStart)(nil),        // 51: deep.backend.v1.WriteStdinStart
+	(*WriteStdinReply)(nil),        // 52: deep.backend.v1.WriteStdinReply
+	(*SignalRequest)(nil),          // 53: deep.backend.v1.SignalRequest
+	(*SignalReply)(nil),            // 54: deep.backend.v1.SignalReply
+	(*KillRequest)(nil),            // 55: deep.backend.v1.KillRequest
+	(*ResizeRequest)(nil),          // 56: deep.backend.v1.ResizeRequest
+	(*ResizeReply)(nil),            // 57: deep.backend.v1.ResizeReply
+	(*ProcessesRequest)(nil),       // 58: deep.backend.v1.ProcessesRequest
+	(*ProcessesReply)(nil),         // 59: deep.backend.v1.ProcessesReply
+	(*Process)(nil),                // 60: deep.backend.v1.Process
+	(*StatsRequest)(nil),           // 61: deep.backend.v1.StatsRequest
+	(*StatsReply)(nil),             // 62: deep.backend.v1.StatsReply
+	(*DialRequest)(nil),            // 63: deep.backend.v1.DialRequest
+	(*DialStart)(nil),              // 64: deep.backend.v1.DialStart
+	(*DialReply)(nil),              // 65: deep.backend.v1.DialReply
+	(*PutArchiveRequest)(nil),      // 66: deep.backend.v1.PutArchiveRequest
+	(*PutArchiveStart)(nil),        // 67: deep.backend.v1.PutArchiveStart
+	(*PutArchiveReply)(nil),        // 68: deep.backend.v1.PutArchiveReply
+	(*GetArchiveRequest)(nil),      // 69: deep.backend.v1.GetArchiveRequest
+	(*GetArchiveReply)(nil),        // 70: deep.backend.v1.GetArchiveReply
+	(*FileInfo)(nil),               // 71: deep.backend.v1.FileInfo
+	(*StatRequest)(nil),            // 72: deep.backend.v1.StatRequest
+	(*StatReply)(nil),              // 73: deep.backend.v1.StatReply
+	(*ReadFileRequest)(nil),        // 74: deep.backend.v1.ReadFileRequest
+	(*ReadFileReply)(nil),          // 75: deep.backend.v1.ReadFileReply
+	(*WriteFileRequest)(nil),       // 76: deep.backend.v1.WriteFileRequest
+	(*WriteFileStart)(nil),         // 77: deep.backend.v1.WriteFileStart
+	(*WriteFileReply)(nil),         // 78: deep.backend.v1.WriteFileReply
+	(*EditRequest)(nil),            // 79: deep.backend.v1.EditRequest
+	(*Replacement)(nil),            // 80: deep.backend.v1.Replacement
+	(*EditReply)(nil),              // 81: deep.backend.v1.EditReply
+	(*ListDirRequest)(nil),         // 82: deep.backend.v1.ListDirRequest
+	(*ListDirReply)(nil),           // 83: deep.backend.v1.ListDirReply
+	(*GlobRequest)(nil),            // 84: deep.backend.v1.GlobRequest
+	(*GlobReply)(nil),              // 85: deep.backend.v1.GlobReply
+	(*GrepRequest)(nil),            // 86: deep.backend.v1.GrepRequest
+	(*GrepReply)(nil),              // 87: deep.backend.v1.GrepReply
+	(*GrepMatch)(nil),              // 88: deep.backend.v1.GrepMatch
+	(*MkdirRequest)(nil),           // 89: deep.backend.v1.MkdirRequest
+	(*MkdirReply)(nil),             // 90: deep.backend.v1.MkdirReply
+	(*RemoveRequest)(nil),          // 91: deep.backend.v1.RemoveRequest
+	(*RemoveReply)(nil),            // 92: deep.backend.v1.RemoveReply
+	(*RenameRequest)(nil),          // 93: deep.backend.v1.RenameRequest
+	(*RenameReply)(nil),            // 94: deep.backend.v1.RenameReply
 }
 var file_core_proto_backend_v1_backend_proto_depIdxs = []int32{
 	0,  // 0: deep.backend.v1.ErrorDetail.kind:type_name -> deep.backend.v1.ErrorKind
@@ -6679,103 +6924,104 @@ var file_core_proto_backend_v1_backend_proto_depIdxs = []int32{
 	17, // 10: deep.backend.v1.Spec.mounts:type_name -> deep.backend.v1.Mount
 	18, // 11: deep.backend.v1.Spec.env:type_name -> deep.backend.v1.EnvVar
 	6,  // 12: deep.backend.v1.SandboxInfo.owner:type_name -> deep.backend.v1.Owner
-	20, // 13: deep.backend.v1.OpenReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
-	20, // 14: deep.backend.v1.InspectReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
-	20, // 15: deep.backend.v1.ListReply.sandboxes:type_name -> deep.backend.v1.SandboxInfo
-	36, // 16: deep.backend.v1.ExecRequest.start:type_name -> deep.backend.v1.ExecStart
-	38, // 17: deep.backend.v1.ExecRequest.stdin_end:type_name -> deep.backend.v1.ExecStdinEnd
-	39, // 18: deep.backend.v1.ExecRequest.cancel:type_name -> deep.backend.v1.ExecCancel
-	18, // 19: deep.backend.v1.ExecStart.env:type_name -> deep.backend.v1.EnvVar
-	37, // 20: deep.backend.v1.ExecStart.tty:type_name -> deep.backend.v1.WindowSize
-	41, // 21: deep.backend.v1.ExecReply.exit:type_name -> deep.backend.v1.ExecResult
-	36, // 22: deep.backend.v1.StartRequest.start:type_name -> deep.backend.v1.ExecStart
-	41, // 23: deep.backend.v1.OutcomeReply.result:type_name -> deep.backend.v1.ExecResult
-	48, // 24: deep.backend.v1.ReadOutputReply.start:type_name -> deep.backend.v1.OutputStart
-	50, // 25: deep.backend.v1.WriteStdinRequest.start:type_name -> deep.backend.v1.WriteStdinStart
-	37, // 26: deep.backend.v1.ResizeRequest.size:type_name -> deep.backend.v1.WindowSize
-	59, // 27: deep.backend.v1.ProcessesReply.processes:type_name -> deep.backend.v1.Process
-	63, // 28: deep.backend.v1.DialRequest.start:type_name -> deep.backend.v1.DialStart
-	66, // 29: deep.backend.v1.PutArchiveRequest.start:type_name -> deep.backend.v1.PutArchiveStart
-	70, // 30: deep.backend.v1.StatReply.info:type_name -> deep.backend.v1.FileInfo
-	70, // 31: deep.backend.v1.ReadFileReply.info:type_name -> deep.backend.v1.FileInfo
-	76, // 32: deep.backend.v1.WriteFileRequest.start:type_name -> deep.backend.v1.WriteFileStart
-	79, // 33: deep.backend.v1.EditRequest.then:type_name -> deep.backend.v1.Replacement
-	70, // 34: deep.backend.v1.ListDirReply.entries:type_name -> deep.backend.v1.FileInfo
-	70, // 35: deep.backend.v1.GlobReply.matches:type_name -> deep.backend.v1.FileInfo
-	87, // 36: deep.backend.v1.GrepReply.matches:type_name -> deep.backend.v1.GrepMatch
-	2,  // 37: deep.backend.v1.Backend.Describe:input_type -> deep.backend.v1.DescribeRequest
-	5,  // 38: deep.backend.v1.Backend.Configure:input_type -> deep.backend.v1.ConfigureRequest
-	8,  // 39: deep.backend.v1.Backend.Check:input_type -> deep.backend.v1.CheckRequest
-	11, // 40: deep.backend.v1.Backend.Create:input_type -> deep.backend.v1.CreateRequest
-	21, // 41: deep.backend.v1.Backend.Open:input_type -> deep.backend.v1.OpenRequest
-	23, // 42: deep.backend.v1.Backend.Inspect:input_type -> deep.backend.v1.InspectRequest
-	25, // 43: deep.backend.v1.Backend.List:input_type -> deep.backend.v1.ListRequest
-	27, // 44: deep.backend.v1.Backend.Stop:input_type -> deep.backend.v1.StopRequest
-	29, // 45: deep.backend.v1.Backend.Destroy:input_type -> deep.backend.v1.DestroyRequest
-	31, // 46: deep.backend.v1.Backend.RemoveWorkspace:input_type -> deep.backend.v1.RemoveWorkspaceRequest
-	33, // 47: deep.backend.v1.Backend.Shutdown:input_type -> deep.backend.v1.ShutdownRequest
-	35, // 48: deep.backend.v1.Sandbox.Exec:input_type -> deep.backend.v1.ExecRequest
-	42, // 49: deep.backend.v1.Sandbox.Start:input_type -> deep.backend.v1.StartRequest
-	44, // 50: deep.backend.v1.Sandbox.Outcome:input_type -> deep.backend.v1.OutcomeRequest
-	46, // 51: deep.backend.v1.Sandbox.ReadOutput:input_type -> deep.backend.v1.ReadOutputRequest
-	49, // 52: deep.backend.v1.Sandbox.WriteStdin:input_type -> deep.backend.v1.WriteStdinRequest
-	52, // 53: deep.backend.v1.Sandbox.Signal:input_type -> deep.backend.v1.SignalRequest
-	54, // 54: deep.backend.v1.Sandbox.Kill:input_type -> deep.backend.v1.KillRequest
-	55, // 55: deep.backend.v1.Sandbox.Resize:input_type -> deep.backend.v1.ResizeRequest
-	57, // 56: deep.backend.v1.Sandbox.Processes:input_type -> deep.backend.v1.ProcessesRequest
-	60, // 57: deep.backend.v1.Sandbox.Stats:input_type -> deep.backend.v1.StatsRequest
-	62, // 58: deep.backend.v1.Sandbox.Dial:input_type -> deep.backend.v1.DialRequest
-	71, // 59: deep.backend.v1.Sandbox.Stat:input_type -> deep.backend.v1.StatRequest
-	73, // 60: deep.backend.v1.Sandbox.ReadFile:input_type -> deep.backend.v1.ReadFileRequest
-	75, // 61: deep.backend.v1.Sandbox.WriteFile:input_type -> deep.backend.v1.WriteFileRequest
-	78, // 62: deep.backend.v1.Sandbox.Edit:input_type -> deep.backend.v1.EditRequest
-	81, // 63: deep.backend.v1.Sandbox.List:input_type -> deep.backend.v1.ListDirRequest
-	83, // 64: deep.backend.v1.Sandbox.Glob:input_type -> deep.backend.v1.GlobRequest
-	85, // 65: deep.backend.v1.Sandbox.Grep:input_type -> deep.backend.v1.GrepRequest
-	65, // 66: deep.backend.v1.Sandbox.PutArchive:input_type -> deep.backend.v1.PutArchiveRequest
-	68, // 67: deep.backend.v1.Sandbox.GetArchive:input_type -> deep.backend.v1.GetArchiveRequest
-	88, // 68: deep.backend.v1.Sandbox.Mkdir:input_type -> deep.backend.v1.MkdirRequest
-	90, // 69: deep.backend.v1.Sandbox.Remove:input_type -> deep.backend.v1.RemoveRequest
-	92, // 70: deep.backend.v1.Sandbox.Rename:input_type -> deep.backend.v1.RenameRequest
-	3,  // 71: deep.backend.v1.Backend.Describe:output_type -> deep.backend.v1.DescribeReply
-	7,  // 72: deep.backend.v1.Backend.Configure:output_type -> deep.backend.v1.ConfigureReply
-	9,  // 73: deep.backend.v1.Backend.Check:output_type -> deep.backend.v1.CheckReply
-	14, // 74: deep.backend.v1.Backend.Create:output_type -> deep.backend.v1.CreateReply
-	22, // 75: deep.backend.v1.Backend.Open:output_type -> deep.backend.v1.OpenReply
-	24, // 76: deep.backend.v1.Backend.Inspect:output_type -> deep.backend.v1.InspectReply
-	26, // 77: deep.backend.v1.Backend.List:output_type -> deep.backend.v1.ListReply
-	28, // 78: deep.backend.v1.Backend.Stop:output_type -> deep.backend.v1.StopReply
-	30, // 79: deep.backend.v1.Backend.Destroy:output_type -> deep.backend.v1.DestroyReply
-	32, // 80: deep.backend.v1.Backend.RemoveWorkspace:output_type -> deep.backend.v1.RemoveWorkspaceReply
-	34, // 81: deep.backend.v1.Backend.Shutdown:output_type -> deep.backend.v1.ShutdownReply
-	40, // 82: deep.backend.v1.Sandbox.Exec:output_type -> deep.backend.v1.ExecReply
-	43, // 83: deep.backend.v1.Sandbox.Start:output_type -> deep.backend.v1.StartReply
-	45, // 84: deep.backend.v1.Sandbox.Outcome:output_type -> deep.backend.v1.OutcomeReply
-	47, // 85: deep.backend.v1.Sandbox.ReadOutput:output_type -> deep.backend.v1.ReadOutputReply
-	51, // 86: deep.backend.v1.Sandbox.WriteStdin:output_type -> deep.backend.v1.WriteStdinReply
-	53, // 87: deep.backend.v1.Sandbox.Signal:output_type -> deep.backend.v1.SignalReply
-	45, // 88: deep.backend.v1.Sandbox.Kill:output_type -> deep.backend.v1.OutcomeReply
-	56, // 89: deep.backend.v1.Sandbox.Resize:output_type -> deep.backend.v1.ResizeReply
-	58, // 90: deep.backend.v1.Sandbox.Processes:output_type -> deep.backend.v1.ProcessesReply
-	61, // 91: deep.backend.v1.Sandbox.Stats:output_type -> deep.backend.v1.StatsReply
-	64, // 92: deep.backend.v1.Sandbox.Dial:output_type -> deep.backend.v1.DialReply
-	72, // 93: deep.backend.v1.Sandbox.Stat:output_type -> deep.backend.v1.StatReply
-	74, // 94: deep.backend.v1.Sandbox.ReadFile:output_type -> deep.backend.v1.ReadFileReply
-	77, // 95: deep.backend.v1.Sandbox.WriteFile:output_type -> deep.backend.v1.WriteFileReply
-	80, // 96: deep.backend.v1.Sandbox.Edit:output_type -> deep.backend.v1.EditReply
-	82, // 97: deep.backend.v1.Sandbox.List:output_type -> deep.backend.v1.ListDirReply
-	84, // 98: deep.backend.v1.Sandbox.Glob:output_type -> deep.backend.v1.GlobReply
-	86, // 99: deep.backend.v1.Sandbox.Grep:output_type -> deep.backend.v1.GrepReply
-	67, // 100: deep.backend.v1.Sandbox.PutArchive:output_type -> deep.backend.v1.PutArchiveReply
-	69, // 101: deep.backend.v1.Sandbox.GetArchive:output_type -> deep.backend.v1.GetArchiveReply
-	89, // 102: deep.backend.v1.Sandbox.Mkdir:output_type -> deep.backend.v1.MkdirReply
-	91, // 103: deep.backend.v1.Sandbox.Remove:output_type -> deep.backend.v1.RemoveReply
-	93, // 104: deep.backend.v1.Sandbox.Rename:output_type -> deep.backend.v1.RenameReply
-	71, // [71:105] is the sub-list for method output_type
-	37, // [37:71] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	21, // 13: deep.backend.v1.SandboxInfo.isolation:type_name -> deep.backend.v1.Isolation
+	20, // 14: deep.backend.v1.OpenReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
+	20, // 15: deep.backend.v1.InspectReply.sandbox:type_name -> deep.backend.v1.SandboxInfo
+	20, // 16: deep.backend.v1.ListReply.sandboxes:type_name -> deep.backend.v1.SandboxInfo
+	37, // 17: deep.backend.v1.ExecRequest.start:type_name -> deep.backend.v1.ExecStart
+	39, // 18: deep.backend.v1.ExecRequest.stdin_end:type_name -> deep.backend.v1.ExecStdinEnd
+	40, // 19: deep.backend.v1.ExecRequest.cancel:type_name -> deep.backend.v1.ExecCancel
+	18, // 20: deep.backend.v1.ExecStart.env:type_name -> deep.backend.v1.EnvVar
+	38, // 21: deep.backend.v1.ExecStart.tty:type_name -> deep.backend.v1.WindowSize
+	42, // 22: deep.backend.v1.ExecReply.exit:type_name -> deep.backend.v1.ExecResult
+	37, // 23: deep.backend.v1.StartRequest.start:type_name -> deep.backend.v1.ExecStart
+	42, // 24: deep.backend.v1.OutcomeReply.result:type_name -> deep.backend.v1.ExecResult
+	49, // 25: deep.backend.v1.ReadOutputReply.start:type_name -> deep.backend.v1.OutputStart
+	51, // 26: deep.backend.v1.WriteStdinRequest.start:type_name -> deep.backend.v1.WriteStdinStart
+	38, // 27: deep.backend.v1.ResizeRequest.size:type_name -> deep.backend.v1.WindowSize
+	60, // 28: deep.backend.v1.ProcessesReply.processes:type_name -> deep.backend.v1.Process
+	64, // 29: deep.backend.v1.DialRequest.start:type_name -> deep.backend.v1.DialStart
+	67, // 30: deep.backend.v1.PutArchiveRequest.start:type_name -> deep.backend.v1.PutArchiveStart
+	71, // 31: deep.backend.v1.StatReply.info:type_name -> deep.backend.v1.FileInfo
+	71, // 32: deep.backend.v1.ReadFileReply.info:type_name -> deep.backend.v1.FileInfo
+	77, // 33: deep.backend.v1.WriteFileRequest.start:type_name -> deep.backend.v1.WriteFileStart
+	80, // 34: deep.backend.v1.EditRequest.then:type_name -> deep.backend.v1.Replacement
+	71, // 35: deep.backend.v1.ListDirReply.entries:type_name -> deep.backend.v1.FileInfo
+	71, // 36: deep.backend.v1.GlobReply.matches:type_name -> deep.backend.v1.FileInfo
+	88, // 37: deep.backend.v1.GrepReply.matches:type_name -> deep.backend.v1.GrepMatch
+	2,  // 38: deep.backend.v1.Backend.Describe:input_type -> deep.backend.v1.DescribeRequest
+	5,  // 39: deep.backend.v1.Backend.Configure:input_type -> deep.backend.v1.ConfigureRequest
+	8,  // 40: deep.backend.v1.Backend.Check:input_type -> deep.backend.v1.CheckRequest
+	11, // 41: deep.backend.v1.Backend.Create:input_type -> deep.backend.v1.CreateRequest
+	22, // 42: deep.backend.v1.Backend.Open:input_type -> deep.backend.v1.OpenRequest
+	24, // 43: deep.backend.v1.Backend.Inspect:input_type -> deep.backend.v1.InspectRequest
+	26, // 44: deep.backend.v1.Backend.List:input_type -> deep.backend.v1.ListRequest
+	28, // 45: deep.backend.v1.Backend.Stop:input_type -> deep.backend.v1.StopRequest
+	30, // 46: deep.backend.v1.Backend.Destroy:input_type -> deep.backend.v1.DestroyRequest
+	32, // 47: deep.backend.v1.Backend.RemoveWorkspace:input_type -> deep.backend.v1.RemoveWorkspaceRequest
+	34, // 48: deep.backend.v1.Backend.Shutdown:input_type -> deep.backend.v1.ShutdownRequest
+	36, // 49: deep.backend.v1.Sandbox.Exec:input_type -> deep.backend.v1.ExecRequest
+	43, // 50: deep.backend.v1.Sandbox.Start:input_type -> deep.backend.v1.StartRequest
+	45, // 51: deep.backend.v1.Sandbox.Outcome:input_type -> deep.backend.v1.OutcomeRequest
+	47, // 52: deep.backend.v1.Sandbox.ReadOutput:input_type -> deep.backend.v1.ReadOutputRequest
+	50, // 53: deep.backend.v1.Sandbox.WriteStdin:input_type -> deep.backend.v1.WriteStdinRequest
+	53, // 54: deep.backend.v1.Sandbox.Signal:input_type -> deep.backend.v1.SignalRequest
+	55, // 55: deep.backend.v1.Sandbox.Kill:input_type -> deep.backend.v1.KillRequest
+	56, // 56: deep.backend.v1.Sandbox.Resize:input_type -> deep.backend.v1.ResizeRequest
+	58, // 57: deep.backend.v1.Sandbox.Processes:input_type -> deep.backend.v1.ProcessesRequest
+	61, // 58: deep.backend.v1.Sandbox.Stats:input_type -> deep.backend.v1.StatsRequest
+	63, // 59: deep.backend.v1.Sandbox.Dial:input_type -> deep.backend.v1.DialRequest
+	72, // 60: deep.backend.v1.Sandbox.Stat:input_type -> deep.backend.v1.StatRequest
+	74, // 61: deep.backend.v1.Sandbox.ReadFile:input_type -> deep.backend.v1.ReadFileRequest
+	76, // 62: deep.backend.v1.Sandbox.WriteFile:input_type -> deep.backend.v1.WriteFileRequest
+	79, // 63: deep.backend.v1.Sandbox.Edit:input_type -> deep.backend.v1.EditRequest
+	82, // 64: deep.backend.v1.Sandbox.List:input_type -> deep.backend.v1.ListDirRequest
+	84, // 65: deep.backend.v1.Sandbox.Glob:input_type -> deep.backend.v1.GlobRequest
+	86, // 66: deep.backend.v1.Sandbox.Grep:input_type -> deep.backend.v1.GrepRequest
+	66, // 67: deep.backend.v1.Sandbox.PutArchive:input_type -> deep.backend.v1.PutArchiveRequest
+	69, // 68: deep.backend.v1.Sandbox.GetArchive:input_type -> deep.backend.v1.GetArchiveRequest
+	89, // 69: deep.backend.v1.Sandbox.Mkdir:input_type -> deep.backend.v1.MkdirRequest
+	91, // 70: deep.backend.v1.Sandbox.Remove:input_type -> deep.backend.v1.RemoveRequest
+	93, // 71: deep.backend.v1.Sandbox.Rename:input_type -> deep.backend.v1.RenameRequest
+	3,  // 72: deep.backend.v1.Backend.Describe:output_type -> deep.backend.v1.DescribeReply
+	7,  // 73: deep.backend.v1.Backend.Configure:output_type -> deep.backend.v1.ConfigureReply
+	9,  // 74: deep.backend.v1.Backend.Check:output_type -> deep.backend.v1.CheckReply
+	14, // 75: deep.backend.v1.Backend.Create:output_type -> deep.backend.v1.CreateReply
+	23, // 76: deep.backend.v1.Backend.Open:output_type -> deep.backend.v1.OpenReply
+	25, // 77: deep.backend.v1.Backend.Inspect:output_type -> deep.backend.v1.InspectReply
+	27, // 78: deep.backend.v1.Backend.List:output_type -> deep.backend.v1.ListReply
+	29, // 79: deep.backend.v1.Backend.Stop:output_type -> deep.backend.v1.StopReply
+	31, // 80: deep.backend.v1.Backend.Destroy:output_type -> deep.backend.v1.DestroyReply
+	33, // 81: deep.backend.v1.Backend.RemoveWorkspace:output_type -> deep.backend.v1.RemoveWorkspaceReply
+	35, // 82: deep.backend.v1.Backend.Shutdown:output_type -> deep.backend.v1.ShutdownReply
+	41, // 83: deep.backend.v1.Sandbox.Exec:output_type -> deep.backend.v1.ExecReply
+	44, // 84: deep.backend.v1.Sandbox.Start:output_type -> deep.backend.v1.StartReply
+	46, // 85: deep.backend.v1.Sandbox.Outcome:output_type -> deep.backend.v1.OutcomeReply
+	48, // 86: deep.backend.v1.Sandbox.ReadOutput:output_type -> deep.backend.v1.ReadOutputReply
+	52, // 87: deep.backend.v1.Sandbox.WriteStdin:output_type -> deep.backend.v1.WriteStdinReply
+	54, // 88: deep.backend.v1.Sandbox.Signal:output_type -> deep.backend.v1.SignalReply
+	46, // 89: deep.backend.v1.Sandbox.Kill:output_type -> deep.backend.v1.OutcomeReply
+	57, // 90: deep.backend.v1.Sandbox.Resize:output_type -> deep.backend.v1.ResizeReply
+	59, // 91: deep.backend.v1.Sandbox.Processes:output_type -> deep.backend.v1.ProcessesReply
+	62, // 92: deep.backend.v1.Sandbox.Stats:output_type -> deep.backend.v1.StatsReply
+	65, // 93: deep.backend.v1.Sandbox.Dial:output_type -> deep.backend.v1.DialReply
+	73, // 94: deep.backend.v1.Sandbox.Stat:output_type -> deep.backend.v1.StatReply
+	75, // 95: deep.backend.v1.Sandbox.ReadFile:output_type -> deep.backend.v1.ReadFileReply
+	78, // 96: deep.backend.v1.Sandbox.WriteFile:output_type -> deep.backend.v1.WriteFileReply
+	81, // 97: deep.backend.v1.Sandbox.Edit:output_type -> deep.backend.v1.EditReply
+	83, // 98: deep.backend.v1.Sandbox.List:output_type -> deep.backend.v1.ListDirReply
+	85, // 99: deep.backend.v1.Sandbox.Glob:output_type -> deep.backend.v1.GlobReply
+	87, // 100: deep.backend.v1.Sandbox.Grep:output_type -> deep.backend.v1.GrepReply
+	68, // 101: deep.backend.v1.Sandbox.PutArchive:output_type -> deep.backend.v1.PutArchiveReply
+	70, // 102: deep.backend.v1.Sandbox.GetArchive:output_type -> deep.backend.v1.GetArchiveReply
+	90, // 103: deep.backend.v1.Sandbox.Mkdir:output_type -> deep.backend.v1.MkdirReply
+	92, // 104: deep.backend.v1.Sandbox.Remove:output_type -> deep.backend.v1.RemoveReply
+	94, // 105: deep.backend.v1.Sandbox.Rename:output_type -> deep.backend.v1.RenameReply
+	72, // [72:106] is the sub-list for method output_type
+	38, // [38:72] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_backend_v1_backend_proto_init() }
@@ -6791,21 +7037,21 @@ func file_core_proto_backend_v1_backend_proto_init() {
 		(*CreateReply_Progress)(nil),
 		(*CreateReply_Sandbox)(nil),
 	}
-	file_core_proto_backend_v1_backend_proto_msgTypes[34].OneofWrappers = []any{
+	file_core_proto_backend_v1_backend_proto_msgTypes[35].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Stdin)(nil),
 		(*ExecRequest_StdinEnd)(nil),
 		(*ExecRequest_Cancel)(nil),
 	}
-	file_core_proto_backend_v1_backend_proto_msgTypes[35].OneofWrappers = []any{}
-	file_core_proto_backend_v1_backend_proto_msgTypes[53].OneofWrappers = []any{}
+	file_core_proto_backend_v1_backend_proto_msgTypes[36].OneofWrappers = []any{}
+	file_core_proto_backend_v1_backend_proto_msgTypes[54].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_backend_v1_backend_proto_rawDesc), len(file_core_proto_backend_v1_backend_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   93,
+			NumMessages:   94,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -52,7 +52,14 @@ type SetupRequest struct {
 	// Bytes of output to keep, of all execs together; 0 the default.
 	KeptOutput int64 `protobuf:"varint,11,opt,name=kept_output,json=keptOutput,proto3" json:"kept_output,omitempty"`
 	// What commands are put under beside what the whole sandbox is.
-	Confinement   *Confinement `protobuf:"bytes,12,opt,name=confinement,proto3" json:"confinement,omitempty"`
+	Confinement *Confinement `protobuf:"bytes,12,opt,name=confinement,proto3" json:"confinement,omitempty"`
+	// What shall be in force. The guest tries it, and repeats it with what it found.
+	Expect *Expectations `protobuf:"bytes,13,opt,name=expect,proto3" json:"expect,omitempty"`
+	// Layers the operator can do without: one of them that is not in force is added
+	// to degraded.
+	AcceptDegraded []string `protobuf:"bytes,14,rep,name=accept_degraded,json=acceptDegraded,proto3" json:"accept_degraded,omitempty"`
+	// What the sandbox runs on, for Info.
+	Runtime       string `protobuf:"bytes,15,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +178,400 @@ func (x *SetupRequest) GetConfinement() *Confinement {
 	return nil
 }
 
+func (x *SetupRequest) GetExpect() *Expectations {
+	if x != nil {
+		return x.Expect
+	}
+	return nil
+}
+
+func (x *SetupRequest) GetAcceptDegraded() []string {
+	if x != nil {
+		return x.AcceptDegraded
+	}
+	return nil
+}
+
+func (x *SetupRequest) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+// Expectations are the layers that were configured. What is 0, false or empty is
+// not expected.
+type Expectations struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Digest of the seccomp profile.
+	Seccomp string `protobuf:"bytes,1,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	// Programs give no privileges.
+	NoNewPrivileges bool `protobuf:"varint,2,opt,name=no_new_privileges,json=noNewPrivileges,proto3" json:"no_new_privileges,omitempty"`
+	// Commands have no capabilities, and can get none but the guest's.
+	Capabilities bool `protobuf:"varint,3,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// Commands are another user than the guest.
+	UserSplit bool `protobuf:"varint,4,opt,name=user_split,json=userSplit,proto3" json:"user_split,omitempty"`
+	// No network but loopback, and no nameserver.
+	NetworkNone bool `protobuf:"varint,5,opt,name=network_none,json=networkNone,proto3" json:"network_none,omitempty"`
+	// The root file system cannot be written.
+	ReadOnlyRoot bool `protobuf:"varint,6,opt,name=read_only_root,json=readOnlyRoot,proto3" json:"read_only_root,omitempty"`
+	// Commands are in a Landlock domain.
+	Landlock bool `protobuf:"varint,7,opt,name=landlock,proto3" json:"landlock,omitempty"`
+	// Bytes of memory at most.
+	Memory int64 `protobuf:"varint,8,opt,name=memory,proto3" json:"memory,omitempty"`
+	// No swap beside it.
+	NoSwap bool `protobuf:"varint,9,opt,name=no_swap,json=noSwap,proto3" json:"no_swap,omitempty"`
+	// Processes and threads at most.
+	Pids int64 `protobuf:"varint,10,opt,name=pids,proto3" json:"pids,omitempty"`
+	// Processors' worth of time at most.
+	Cpus float64 `protobuf:"fixed64,11,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	// Descriptors of a process at most.
+	OpenFiles int64 `protobuf:"varint,12,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	// Bytes of a file at most; goes with no core dumps.
+	FileSize      int64 `protobuf:"varint,13,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expectations) Reset() {
+	*x = Expectations{}
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expectations) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expectations) ProtoMessage() {}
+
+func (x *Expectations) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expectations.ProtoReflect.Descriptor instead.
+func (*Expectations) Descriptor() ([]byte, []int) {
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Expectations) GetSeccomp() string {
+	if x != nil {
+		return x.Seccomp
+	}
+	return ""
+}
+
+func (x *Expectations) GetNoNewPrivileges() bool {
+	if x != nil {
+		return x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *Expectations) GetCapabilities() bool {
+	if x != nil {
+		return x.Capabilities
+	}
+	return false
+}
+
+func (x *Expectations) GetUserSplit() bool {
+	if x != nil {
+		return x.UserSplit
+	}
+	return false
+}
+
+func (x *Expectations) GetNetworkNone() bool {
+	if x != nil {
+		return x.NetworkNone
+	}
+	return false
+}
+
+func (x *Expectations) GetReadOnlyRoot() bool {
+	if x != nil {
+		return x.ReadOnlyRoot
+	}
+	return false
+}
+
+func (x *Expectations) GetLandlock() bool {
+	if x != nil {
+		return x.Landlock
+	}
+	return false
+}
+
+func (x *Expectations) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Expectations) GetNoSwap() bool {
+	if x != nil {
+		return x.NoSwap
+	}
+	return false
+}
+
+func (x *Expectations) GetPids() int64 {
+	if x != nil {
+		return x.Pids
+	}
+	return 0
+}
+
+func (x *Expectations) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *Expectations) GetOpenFiles() int64 {
+	if x != nil {
+		return x.OpenFiles
+	}
+	return 0
+}
+
+func (x *Expectations) GetFileSize() int64 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+// Findings are what a command found itself to be under. Limits that are no number
+// are -1, there is none, and -2, it is not known.
+type Findings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// User it ran as.
+	Uid uint32 `protobuf:"varint,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	// Group it ran as.
+	Gid uint32 `protobuf:"varint,2,opt,name=gid,proto3" json:"gid,omitempty"`
+	// It could not signal the guest, which is another user.
+	UserSplit bool `protobuf:"varint,3,opt,name=user_split,json=userSplit,proto3" json:"user_split,omitempty"`
+	// Capabilities in any of its sets, a bit each.
+	Capabilities uint64 `protobuf:"varint,4,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// The most it could get.
+	Bounding uint64 `protobuf:"varint,5,opt,name=bounding,proto3" json:"bounding,omitempty"`
+	// Programs give no privileges.
+	NoNewPrivileges bool `protobuf:"varint,6,opt,name=no_new_privileges,json=noNewPrivileges,proto3" json:"no_new_privileges,omitempty"`
+	// There is a seccomp filter.
+	Seccomp bool `protobuf:"varint,7,opt,name=seccomp,proto3" json:"seccomp,omitempty"`
+	// System calls that deep's profile denies and that were not.
+	Passed []string `protobuf:"bytes,8,rep,name=passed,proto3" json:"passed,omitempty"`
+	// Version of the Landlock domain, 0 if there is none.
+	Landlock int32 `protobuf:"varint,9,opt,name=landlock,proto3" json:"landlock,omitempty"`
+	// Interfaces that are up, but for loopback.
+	Interfaces []string `protobuf:"bytes,10,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	// There is a way to an address elsewhere.
+	Route bool `protobuf:"varint,11,opt,name=route,proto3" json:"route,omitempty"`
+	// A nameserver is named.
+	Nameserver bool `protobuf:"varint,12,opt,name=nameserver,proto3" json:"nameserver,omitempty"`
+	// The root file system cannot be written.
+	ReadOnlyRoot bool `protobuf:"varint,13,opt,name=read_only_root,json=readOnlyRoot,proto3" json:"read_only_root,omitempty"`
+	// Bytes of memory.
+	Memory int64 `protobuf:"varint,14,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Bytes of swap beside it.
+	Swap int64 `protobuf:"varint,15,opt,name=swap,proto3" json:"swap,omitempty"`
+	// Processes and threads.
+	Pids int64 `protobuf:"varint,16,opt,name=pids,proto3" json:"pids,omitempty"`
+	// Processors' worth of time.
+	Cpus float64 `protobuf:"fixed64,17,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	// Descriptors of a process.
+	OpenFiles int64 `protobuf:"varint,18,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	// Bytes of a file.
+	FileSize int64 `protobuf:"varint,19,opt,name=file_size,json=fileSize,proto3" json:"file_size,omitempty"`
+	// Bytes of a core dump.
+	CoreSize      int64 `protobuf:"varint,20,opt,name=core_size,json=coreSize,proto3" json:"core_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Findings) Reset() {
+	*x = Findings{}
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Findings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Findings) ProtoMessage() {}
+
+func (x *Findings) ProtoReflect() protoreflect.Message {
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Findings.ProtoReflect.Descriptor instead.
+func (*Findings) Descriptor() ([]byte, []int) {
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Findings) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Findings) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
+func (x *Findings) GetUserSplit() bool {
+	if x != nil {
+		return x.UserSplit
+	}
+	return false
+}
+
+func (x *Findings) GetCapabilities() uint64 {
+	if x != nil {
+		return x.Capabilities
+	}
+	return 0
+}
+
+func (x *Findings) GetBounding() uint64 {
+	if x != nil {
+		return x.Bounding
+	}
+	return 0
+}
+
+func (x *Findings) GetNoNewPrivileges() bool {
+	if x != nil {
+		return x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *Findings) GetSeccomp() bool {
+	if x != nil {
+		return x.Seccomp
+	}
+	return false
+}
+
+func (x *Findings) GetPassed() []string {
+	if x != nil {
+		return x.Passed
+	}
+	return nil
+}
+
+func (x *Findings) GetLandlock() int32 {
+	if x != nil {
+		return x.Landlock
+	}
+	return 0
+}
+
+func (x *Findings) GetInterfaces() []string {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+func (x *Findings) GetRoute() bool {
+	if x != nil {
+		return x.Route
+	}
+	return false
+}
+
+func (x *Findings) GetNameserver() bool {
+	if x != nil {
+		return x.Nameserver
+	}
+	return false
+}
+
+func (x *Findings) GetReadOnlyRoot() bool {
+	if x != nil {
+		return x.ReadOnlyRoot
+	}
+	return false
+}
+
+func (x *Findings) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Findings) GetSwap() int64 {
+	if x != nil {
+		return x.Swap
+	}
+	return 0
+}
+
+func (x *Findings) GetPids() int64 {
+	if x != nil {
+		return x.Pids
+	}
+	return 0
+}
+
+func (x *Findings) GetCpus() float64 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *Findings) GetOpenFiles() int64 {
+	if x != nil {
+		return x.OpenFiles
+	}
+	return 0
+}
+
+func (x *Findings) GetFileSize() int64 {
+	if x != nil {
+		return x.FileSize
+	}
+	return 0
+}
+
+func (x *Findings) GetCoreSize() int64 {
+	if x != nil {
+		return x.CoreSize
+	}
+	return 0
+}
+
 // Confinement is what the guest puts commands under, besides what the whole sandbox
 // is under.
 type Confinement struct {
@@ -187,7 +588,7 @@ type Confinement struct {
 
 func (x *Confinement) Reset() {
 	*x = Confinement{}
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -199,7 +600,7 @@ func (x *Confinement) String() string {
 func (*Confinement) ProtoMessage() {}
 
 func (x *Confinement) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[1]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -212,7 +613,7 @@ func (x *Confinement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confinement.ProtoReflect.Descriptor instead.
 func (*Confinement) Descriptor() ([]byte, []int) {
-	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{1}
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Confinement) GetSeccomp() []byte {
@@ -238,7 +639,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +651,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[2]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +664,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{2}
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{4}
 }
 
 // SetupReply tells what the guest is.
@@ -275,14 +676,19 @@ type SetupReply struct {
 	// or "pidns" (own PID namespace).
 	Domain string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
 	// Version of the guest.
-	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// What was found in force.
+	Found *Findings `protobuf:"bytes,4,opt,name=found,proto3" json:"found,omitempty"`
+	// As in setup, and what was found missing of that which the operator can do
+	// without.
+	Degraded      []string `protobuf:"bytes,5,rep,name=degraded,proto3" json:"degraded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetupReply) Reset() {
 	*x = SetupReply{}
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[3]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +700,7 @@ func (x *SetupReply) String() string {
 func (*SetupReply) ProtoMessage() {}
 
 func (x *SetupReply) ProtoReflect() protoreflect.Message {
-	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[3]
+	mi := &file_core_proto_guest_v1_guest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +713,7 @@ func (x *SetupReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupReply.ProtoReflect.Descriptor instead.
 func (*SetupReply) Descriptor() ([]byte, []int) {
-	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{3}
+	return file_core_proto_guest_v1_guest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SetupReply) GetSetup() *SetupRequest {
@@ -331,11 +737,25 @@ func (x *SetupReply) GetVersion() string {
 	return ""
 }
 
+func (x *SetupReply) GetFound() *Findings {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *SetupReply) GetDegraded() []string {
+	if x != nil {
+		return x.Degraded
+	}
+	return nil
+}
+
 var File_core_proto_guest_v1_guest_proto protoreflect.FileDescriptor
 
 const file_core_proto_guest_v1_guest_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcore/proto/guest/v1/guest.proto\x12\rdeep.guest.v1\"\x95\x03\n" +
+	"\x1fcore/proto/guest/v1/guest.proto\x12\rdeep.guest.v1\"\x8d\x04\n" +
 	"\fSetupRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x1c\n" +
@@ -351,16 +771,66 @@ const file_core_proto_guest_v1_guest_proto_rawDesc = "" +
 	" \x03(\tR\bdegraded\x12\x1f\n" +
 	"\vkept_output\x18\v \x01(\x03R\n" +
 	"keptOutput\x12<\n" +
-	"\vconfinement\x18\f \x01(\v2\x1a.deep.guest.v1.ConfinementR\vconfinement\"C\n" +
+	"\vconfinement\x18\f \x01(\v2\x1a.deep.guest.v1.ConfinementR\vconfinement\x123\n" +
+	"\x06expect\x18\r \x01(\v2\x1b.deep.guest.v1.ExpectationsR\x06expect\x12'\n" +
+	"\x0faccept_degraded\x18\x0e \x03(\tR\x0eacceptDegraded\x12\x18\n" +
+	"\aruntime\x18\x0f \x01(\tR\aruntime\"\x91\x03\n" +
+	"\fExpectations\x12\x18\n" +
+	"\aseccomp\x18\x01 \x01(\tR\aseccomp\x12*\n" +
+	"\x11no_new_privileges\x18\x02 \x01(\bR\x0fnoNewPrivileges\x12\"\n" +
+	"\fcapabilities\x18\x03 \x01(\bR\fcapabilities\x12\x1d\n" +
+	"\n" +
+	"user_split\x18\x04 \x01(\bR\tuserSplit\x12!\n" +
+	"\fnetwork_none\x18\x05 \x01(\bR\vnetworkNone\x12$\n" +
+	"\x0eread_only_root\x18\x06 \x01(\bR\freadOnlyRoot\x12\x1a\n" +
+	"\blandlock\x18\a \x01(\bR\blandlock\x12\x16\n" +
+	"\x06memory\x18\b \x01(\x03R\x06memory\x12\x17\n" +
+	"\ano_swap\x18\t \x01(\bR\x06noSwap\x12\x12\n" +
+	"\x04pids\x18\n" +
+	" \x01(\x03R\x04pids\x12\x12\n" +
+	"\x04cpus\x18\v \x01(\x01R\x04cpus\x12\x1d\n" +
+	"\n" +
+	"open_files\x18\f \x01(\x03R\topenFiles\x12\x1b\n" +
+	"\tfile_size\x18\r \x01(\x03R\bfileSize\"\xb0\x04\n" +
+	"\bFindings\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x10\n" +
+	"\x03gid\x18\x02 \x01(\rR\x03gid\x12\x1d\n" +
+	"\n" +
+	"user_split\x18\x03 \x01(\bR\tuserSplit\x12\"\n" +
+	"\fcapabilities\x18\x04 \x01(\x04R\fcapabilities\x12\x1a\n" +
+	"\bbounding\x18\x05 \x01(\x04R\bbounding\x12*\n" +
+	"\x11no_new_privileges\x18\x06 \x01(\bR\x0fnoNewPrivileges\x12\x18\n" +
+	"\aseccomp\x18\a \x01(\bR\aseccomp\x12\x16\n" +
+	"\x06passed\x18\b \x03(\tR\x06passed\x12\x1a\n" +
+	"\blandlock\x18\t \x01(\x05R\blandlock\x12\x1e\n" +
+	"\n" +
+	"interfaces\x18\n" +
+	" \x03(\tR\n" +
+	"interfaces\x12\x14\n" +
+	"\x05route\x18\v \x01(\bR\x05route\x12\x1e\n" +
+	"\n" +
+	"nameserver\x18\f \x01(\bR\n" +
+	"nameserver\x12$\n" +
+	"\x0eread_only_root\x18\r \x01(\bR\freadOnlyRoot\x12\x16\n" +
+	"\x06memory\x18\x0e \x01(\x03R\x06memory\x12\x12\n" +
+	"\x04swap\x18\x0f \x01(\x03R\x04swap\x12\x12\n" +
+	"\x04pids\x18\x10 \x01(\x03R\x04pids\x12\x12\n" +
+	"\x04cpus\x18\x11 \x01(\x01R\x04cpus\x12\x1d\n" +
+	"\n" +
+	"open_files\x18\x12 \x01(\x03R\topenFiles\x12\x1b\n" +
+	"\tfile_size\x18\x13 \x01(\x03R\bfileSize\x12\x1b\n" +
+	"\tcore_size\x18\x14 \x01(\x03R\bcoreSize\"C\n" +
 	"\vConfinement\x12\x18\n" +
 	"\aseccomp\x18\x01 \x01(\fR\aseccomp\x12\x1a\n" +
 	"\bwritable\x18\x02 \x03(\fR\bwritable\"\r\n" +
-	"\vInfoRequest\"q\n" +
+	"\vInfoRequest\"\xbc\x01\n" +
 	"\n" +
 	"SetupReply\x121\n" +
 	"\x05setup\x18\x01 \x01(\v2\x1b.deep.guest.v1.SetupRequestR\x05setup\x12\x16\n" +
 	"\x06domain\x18\x02 \x01(\tR\x06domain\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion2\x87\x01\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12-\n" +
+	"\x05found\x18\x04 \x01(\v2\x17.deep.guest.v1.FindingsR\x05found\x12\x1a\n" +
+	"\bdegraded\x18\x05 \x03(\tR\bdegraded2\x87\x01\n" +
 	"\x05Guest\x12?\n" +
 	"\x05Setup\x12\x1b.deep.guest.v1.SetupRequest\x1a\x19.deep.guest.v1.SetupReply\x12=\n" +
 	"\x04Info\x12\x1a.deep.guest.v1.InfoRequest\x1a\x19.deep.guest.v1.SetupReplyB:Z8github.com/deep-sandbox/deep/core/proto/guest/v1;guestv1b\x06proto3"
@@ -377,25 +847,29 @@ func file_core_proto_guest_v1_guest_proto_rawDescGZIP() []byte {
 	return file_core_proto_guest_v1_guest_proto_rawDescData
 }
 
-var file_core_proto_guest_v1_guest_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_core_proto_guest_v1_guest_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_core_proto_guest_v1_guest_proto_goTypes = []any{
 	(*SetupRequest)(nil), // 0: deep.guest.v1.SetupRequest
-	(*Confinement)(nil),  // 1: deep.guest.v1.Confinement
-	(*InfoRequest)(nil),  // 2: deep.guest.v1.InfoRequest
-	(*SetupReply)(nil),   // 3: deep.guest.v1.SetupReply
+	(*Expectations)(nil), // 1: deep.guest.v1.Expectations
+	(*Findings)(nil),     // 2: deep.guest.v1.Findings
+	(*Confinement)(nil),  // 3: deep.guest.v1.Confinement
+	(*InfoRequest)(nil),  // 4: deep.guest.v1.InfoRequest
+	(*SetupReply)(nil),   // 5: deep.guest.v1.SetupReply
 }
 var file_core_proto_guest_v1_guest_proto_depIdxs = []int32{
-	1, // 0: deep.guest.v1.SetupRequest.confinement:type_name -> deep.guest.v1.Confinement
-	0, // 1: deep.guest.v1.SetupReply.setup:type_name -> deep.guest.v1.SetupRequest
-	0, // 2: deep.guest.v1.Guest.Setup:input_type -> deep.guest.v1.SetupRequest
-	2, // 3: deep.guest.v1.Guest.Info:input_type -> deep.guest.v1.InfoRequest
-	3, // 4: deep.guest.v1.Guest.Setup:output_type -> deep.guest.v1.SetupReply
-	3, // 5: deep.guest.v1.Guest.Info:output_type -> deep.guest.v1.SetupReply
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: deep.guest.v1.SetupRequest.confinement:type_name -> deep.guest.v1.Confinement
+	1, // 1: deep.guest.v1.SetupRequest.expect:type_name -> deep.guest.v1.Expectations
+	0, // 2: deep.guest.v1.SetupReply.setup:type_name -> deep.guest.v1.SetupRequest
+	2, // 3: deep.guest.v1.SetupReply.found:type_name -> deep.guest.v1.Findings
+	0, // 4: deep.guest.v1.Guest.Setup:input_type -> deep.guest.v1.SetupRequest
+	4, // 5: deep.guest.v1.Guest.Info:input_type -> deep.guest.v1.InfoRequest
+	5, // 6: deep.guest.v1.Guest.Setup:output_type -> deep.guest.v1.SetupReply
+	5, // 7: deep.guest.v1.Guest.Info:output_type -> deep.guest.v1.SetupReply
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_core_proto_guest_v1_guest_proto_init() }
@@ -409,7 +883,7 @@ func file_core_proto_guest_v1_guest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_core_proto_guest_v1_guest_proto_rawDesc), len(file_core_proto_guest_v1_guest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

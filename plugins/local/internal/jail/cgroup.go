@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // Cgroup is one to make for a sandbox.
@@ -34,12 +36,25 @@ func (c Cgroup) make() error {
 		return err
 	}
 	for _, f := range c.Files {
+		if opened(f.Name) {
+			continue
+		}
 		err := os.WriteFile(filepath.Join(c.Dir, f.Name), []byte(f.Value), 0)
 		if err != nil && (!f.Optional || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}
 	return nil
+}
+
+// opened reports whether a test wants to be without a limit.
+func opened(file string) bool {
+	for prefix, defence := range map[string]string{"memory.": control.MemoryLimit, "pids.": control.PIDsLimit, "cpu.": control.CPULimit} {
+		if strings.HasPrefix(file, prefix) && control.Opened(defence) {
+			return true
+		}
+	}
+	return false
 }
 
 // join puts a process into the cgroup.

@@ -25,29 +25,23 @@ func EngineSeccomp(arch string, present bool, without, remedy string) EngineLaye
 	return l
 }
 
-// EngineSeccompFile writes the profile for an architecture into dir, for an engine
-// that takes it by path, and returns that and the digest. Whoever calls it at the
-// same time writes the same.
-func EngineSeccompFile(dir, arch string) (path, digest string, err error) {
-	profile, err := seccomp.Profile(arch)
-	if err != nil {
-		return "", "", err
-	}
-	digest = seccomp.Digest(profile)
-	path = filepath.Join(dir, "seccomp-"+digest+".json")
+// EngineSeccompFile writes a profile into dir, for an engine that takes it by path,
+// and returns that. Whoever calls it at the same time writes the same.
+func EngineSeccompFile(dir string, profile []byte) (string, error) {
+	path := filepath.Join(dir, "seccomp-"+seccomp.Digest(profile)+".json")
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, profile) {
-		return path, digest, nil
+		return path, nil
 	}
 	f, err := os.CreateTemp(dir, ".seccomp-")
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	_, err = f.Write(profile)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return "", "", errors.Join(err, os.Remove(f.Name()))
+		return "", errors.Join(err, os.Remove(f.Name()))
 	}
-	return path, digest, nil
+	return path, nil
 }

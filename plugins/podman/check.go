@@ -78,12 +78,15 @@ func (f *facts) layers() []pluginsdk.EngineLayer {
 	}
 }
 
-// seccomp is the layer of deep's profile, which the service takes by path.
+// seccomp is the layer of deep's profile. The service takes one by path; one that
+// does not see this host's files gives a container its own, and commands have
+// deep's all the same, from the guest.
 func (f *facts) seccomp() pluginsdk.EngineLayer {
-	if !f.local {
-		return pluginsdk.EngineSeccomp(f.arch, false, "the service takes a profile by path only, and does not see this host's files", "use a service on this host")
+	l := pluginsdk.EngineSeccomp(f.arch, f.info.Host.Security.SECCOMPEnabled, "the engine says it has none", "use a kernel with CONFIG_SECCOMP and a Podman built with it")
+	if l.Present && !f.local {
+		l.Detail += " for commands; the guest has the engine's, which takes another by path only"
 	}
-	return pluginsdk.EngineSeccomp(f.arch, f.info.Host.Security.SECCOMPEnabled, "the engine says it has none", "use a kernel with CONFIG_SECCOMP and a Podman built with it")
+	return l
 }
 
 // Check implements pluginsdk.Provisioner.

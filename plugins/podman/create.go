@@ -342,15 +342,9 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	s.CapDrop = []string{"ALL"}
 	s.CapAdd = pluginsdk.EngineCaps()
 	if f.seccomp().Present {
-		if s.SeccompProfilePath, p.seccomp, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
+		if err := b.confine(s, p, f, img.arch); err != nil {
 			return nil, err
 		}
-		if p.confine.Seccomp, err = seccomp.Program(img.arch); err != nil {
-			return nil, err
-		}
-	}
-	if control.Opened(control.Seccomp) {
-		s.SeccompProfilePath, p.confine.Seccomp = "unconfined", nil
 	}
 
 	s.ImageVolumeMode = "ignore"
@@ -387,6 +381,25 @@ func openLimits(r *spec.LinuxResources) {
 	if control.Opened(control.CPULimit) {
 		r.CPU = nil
 	}
+}
+
+// confine puts commands under deep's seccomp filter, and the container under its
+// profile where the service can read it.
+func (b *podmanBackend) confine(s *specgen.SpecGenerator, p *plan, f *facts, arch string) error {
+	profile, err := seccomp.Profile(arch)
+	if err != nil {
+		return err
+	}
+	p.seccomp = seccomp.Digest(profile)
+	if control.Opened(control.Seccomp) {
+		s.SeccompProfilePath = "unconfined"
+		return nil
+	}
+	if p.confine.Seccomp, err = seccomp.Program(arch); err != nil || !f.local {
+		return err
+	}
+	s.SeccompProfilePath, err = pluginsdk.EngineSeccompFile(b.env.StateDir, profile)
+	return err
 }
 
 // cpuPeriod is the time, in microseconds, that a cpu quota is of.

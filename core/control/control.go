@@ -7,3 +7,23 @@ package control
 // Env names the defences to open, separated by commas, in a program that was built
 // for it.
 const Env = "DEEP_CONTROL"
+
+// The defences that can be opened, each at one place of a backend or the guest.
+const (
+	// Of how a sandbox is made.
+	Seccomp         = "seccomp"           // the profile of system calls
+	Landlock        = "landlock"          // the second layer for files, on local
+	Network         = "network"           // a network of its own: else the host's
+	RootFileSystem  = "root-file-system"  // read-only
+	Capabilities    = "capabilities"      // none beyond the guest's
+	SetuidMounts    = "setuid-mounts"     // no setuid program in a mount, on podman
+	NoNewPrivileges = "no-new-privileges" // for setuid programs
+	ResourceLimits  = "resource-limits"   // of the size of files
+
+	// Of the guest.
+	UserSplit    = "user-split"    // commands run as another user than the guest
+	Undumpable   = "undumpable"    // the guest can be neither traced nor read
+	KillAll      = "kill-all"      // a kill ends more than the command itself
+	RegularFiles = "regular-files" // only these are read
+	GuestFiles   = "guest-files"   // of /proc, are not read
+)

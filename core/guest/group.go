@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/guest/internal/confine"
 	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
 )
@@ -52,14 +53,15 @@ func (d *groupDomain) start(cmd *command) (task, error) {
 		return nil, err
 	}
 	defer d.groups.started(group)
+	credential := &syscall.Credential{Uid: d.uid, Gid: d.gid, Groups: []uint32{group}}
+	if control.Opened(control.UserSplit) {
+		credential.Uid, credential.Gid = 0, 0
+	}
 	c, err := d.reaper.start(func() (pid int, err error) {
 		d.starter.do(func() {
 			pid, err = syscall.ForkExec(cmd.program, cmd.argv, &syscall.ProcAttr{
 				Dir: cmd.dir, Env: cmd.env, Files: cmd.stdio[:],
-				Sys: &syscall.SysProcAttr{
-					Setsid: true, Setctty: cmd.terminal,
-					Credential: &syscall.Credential{Uid: d.uid, Gid: d.gid, Groups: []uint32{group}},
-				},
+				Sys: &syscall.SysProcAttr{Setsid: true, Setctty: cmd.terminal, Credential: credential},
 			})
 		})
 		return pid, err
@@ -124,6 +126,11 @@ func (t *groupTask) signal(sig unix.Signal, all bool) {
 }
 
 func (t *groupTask) kill(limit time.Duration) bool {
+	if control.Opened(control.KillAll) {
+		t.domain.reaper.signal(t.child, unix.SIGKILL)
+		<-t.child.done
+		return true
+	}
 	return t.domain.sweeper.kill(t.group, limit)
 }
 

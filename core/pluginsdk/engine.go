@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // The engine*.go files hold what backends on a container engine have in common,
@@ -41,7 +42,13 @@ const EngineUser = "0:0"
 
 // EngineCaps are the capabilities of the guest: to become the sandbox user and
 // to kill what that user runs. Commands have none.
-func EngineCaps() []string { return []string{"SETUID", "SETGID", "KILL"} }
+func EngineCaps() []string {
+	caps := []string{"SETUID", "SETGID", "KILL"}
+	if control.Opened(control.Capabilities) {
+		caps = append(caps, "SYS_ADMIN", "NET_RAW", "MKNOD", "DAC_OVERRIDE", "DAC_READ_SEARCH")
+	}
+	return caps
+}
 
 // LabelImage is the image a container was made from, as the caller named it: it
 // is made by the image's id, since what a tag means can change in between.
@@ -106,6 +113,9 @@ func EngineLimits(local bool) []EngineLimit {
 		{"fsize", 2 << 30},
 		{"core", 0},
 	}
+	if control.Opened(control.ResourceLimits) {
+		limits[2].Value = 4 << 40
+	}
 	if !local {
 		return limits
 	}
@@ -129,7 +139,11 @@ func EngineEnv(tmpfs []EngineTmpfs) map[string]string {
 			open = append(open, t.Target)
 		}
 	}
-	return map[string]string{"DEEP_HOME": EngineHome, "DEEP_OPEN": strings.Join(open, "\n")}
+	env := map[string]string{"DEEP_HOME": EngineHome, "DEEP_OPEN": strings.Join(open, "\n")}
+	if control.Built {
+		env[control.Env] = os.Getenv(control.Env)
+	}
+	return env
 }
 
 // EngineHome is the home directory of the sandbox user, a tmpfs.

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 )
@@ -226,10 +227,9 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		LogConfig:      container.LogConfig{Type: "none"},
 		IpcMode:        container.IPCModePrivate,
 		CgroupnsMode:   container.CgroupnsModePrivate,
-		ReadonlyRootfs: true,
+		ReadonlyRootfs: !control.Opened(control.RootFileSystem),
 		CapDrop:        []string{"ALL"},
 		CapAdd:         pluginsdk.EngineCaps(),
-		SecurityOpt:    []string{"no-new-privileges"},
 		ShmSize:        shm,
 		Tmpfs:          map[string]string{},
 		Mounts:         p.mounts,
@@ -240,7 +240,12 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 			NanoCPUs:   int64(spec.CPUs * 1e9),
 		},
 	}
-	if f.seccomp {
+	if !control.Opened(control.NoNewPrivileges) {
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "no-new-privileges")
+	}
+	if control.Opened(control.Seccomp) {
+		p.host.SecurityOpt = append(p.host.SecurityOpt, "seccomp=unconfined")
+	} else if f.seccomp {
 		profile, err := seccomp.Profile(img.arch)
 		if err != nil {
 			return err
@@ -249,6 +254,9 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	}
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")
+	}
+	if control.Opened(control.Network) {
+		p.host.NetworkMode = container.NetworkMode("host")
 	}
 	for _, t := range tmpfs {
 		p.host.Tmpfs[t.Target] = tmpfsOptions(t)

@@ -7,6 +7,7 @@ import (
 	"github.com/landlock-lsm/go-landlock/landlock/syscall"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/core/pluginsdk/seccomp"
 	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
@@ -46,6 +47,7 @@ func (m *making) confine() error {
 	for _, l := range layers {
 		switch {
 		case !l.Present:
+		case l.Name == backend.NameLandlock && control.Opened(control.Landlock), l.Name == backend.NameSeccomp && control.Opened(control.Seccomp):
 		case l.Name == backend.NameLandlock:
 			m.confined.Writable = places(m.plan)
 		default:

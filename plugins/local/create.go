@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 	"github.com/deep-sandbox/deep/plugins/local/internal/jail"
 )
@@ -85,7 +86,7 @@ func (m *making) look(ctx context.Context) error {
 	}
 	m.plan = jail.Plan{
 		Guest: guest, GuestPath: pluginsdk.EngineGuestPath, Home: pluginsdk.EngineHome, Workspace: spec.Workspace.Path,
-		Network: spec.Network == backend.NetworkFull, PIDs: spec.PIDs,
+		Network: spec.Network == backend.NetworkFull || control.Opened(control.Network), PIDs: spec.PIDs,
 	}
 	m.record = jail.Record{ID: m.req.ID, Labels: m.req.Labels, Workspace: spec.Workspace.Path, WorkspaceName: spec.Workspace.Name}
 	tmpfs, shm, err := pluginsdk.EngineMounts(spec, nil)

@@ -16,6 +16,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 	"github.com/deep-sandbox/deep/core/pluginsdk"
 )
 
@@ -250,7 +251,11 @@ func bind(source, target string, readOnly bool) spec.Mount {
 	if readOnly {
 		mode = "ro"
 	}
-	return spec.Mount{Type: "bind", Source: source, Destination: target, Options: []string{mode, "rbind", "nosuid", "nodev", "rprivate"}}
+	options := []string{mode, "rbind", "nodev", "rprivate"}
+	if !control.Opened(control.SetuidMounts) {
+		options = append(options, "nosuid")
+	}
+	return spec.Mount{Type: "bind", Source: source, Destination: target, Options: options}
 }
 
 // volume without what the image has in its place.
@@ -275,6 +280,7 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		return nil, err
 	}
 	yes, no := true, false
+	sealed, confined := !control.Opened(control.RootFileSystem), !control.Opened(control.NoNewPrivileges)
 	s := specgen.NewSpecGenerator(img.id, false)
 	s.Name = pluginsdk.EngineContainer(req.ID)
 	s.User = pluginsdk.EngineUser
@@ -301,18 +307,23 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	if sp.Network == backend.NetworkFull {
 		s.NetNS = specgen.Namespace{NSMode: specgen.Default}
 	}
+	if control.Opened(control.Network) {
+		s.NetNS = specgen.Namespace{NSMode: specgen.Host}
+	}
 	if f.rootless() {
 		// The user of the service is the same user inside, and root inside is one
 		// of the user's subordinate ids.
 		s.UserNS = specgen.Namespace{NSMode: specgen.KeepID}
 	}
 
-	s.ReadOnlyFilesystem = &yes
+	s.ReadOnlyFilesystem = &sealed
 	s.ReadWriteTmpfs = &no // Podman's own on /tmp, /run and /var/tmp have no bound
-	s.NoNewPrivileges = &yes
+	s.NoNewPrivileges = &confined
 	s.CapDrop = []string{"ALL"}
 	s.CapAdd = pluginsdk.EngineCaps()
-	if f.seccomp().Present {
+	if control.Opened(control.Seccomp) {
+		s.SeccompProfilePath = "unconfined"
+	} else if f.seccomp().Present {
 		if s.SeccompProfilePath, err = pluginsdk.EngineSeccompFile(b.env.StateDir, img.arch); err != nil {
 			return nil, err
 		}

@@ -93,6 +93,7 @@ var rules = []rule{
 	{of: "...", except: []string{"core/internal/llm"}, never: []string{openai}, reason: "one package speaks the model's protocol, so that another client replaces one package"},
 	{of: "...", except: []string{"core/config", "core/host", "core/cli"}, never: []string{hcl}, reason: "configuration is decoded at the edge; everything inside gets typed values"},
 	{of: "...", except: []string{"core/host", "core/internal/procrunner", "core/pluginsdk"}, never: []string{goplugin}, reason: "go-plugin has faults that our runner works round; nobody else may meet them"},
+	{of: "...", except: []string{"core/control", "core/guest/...", "core/pluginsdk/...", "plugins/...", "test/..."}, never: []string{module + "core/control"}, reason: "defences are opened where a sandbox is made and in its guest, and nowhere near the host that decides what a sandbox may be"},
 	{of: "cmd/deep", never: []string{docker, podman, "github.com/containers/..."}, deps: true, reason: "deep links no engine's client: engines live in plugins"},
 	{of: "cmd/deep-guest", never: []string{hcl, openai, goplugin, docker, podman, "modernc.org/...", "github.com/spf13/..."}, deps: true, reason: "the guest stays small: its memory is paid once a sandbox"},
 }

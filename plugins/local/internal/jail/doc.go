@@ -19,6 +19,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // Names of the stages, as argv[0].
@@ -43,5 +45,9 @@ func init() {
 // stage returns a command that runs this program, by its own descriptor in the
 // kernel, whatever its path names by now.
 func stage(name string, attr *syscall.SysProcAttr) *exec.Cmd {
-	return &exec.Cmd{Path: "/proc/self/exe", Args: []string{name}, Dir: "/", Env: []string{"GOTRACEBACK=single"}, SysProcAttr: attr}
+	env := []string{"GOTRACEBACK=single"}
+	if control.Built {
+		env = append(env, control.Env+"="+os.Getenv(control.Env))
+	}
+	return &exec.Cmd{Path: "/proc/self/exe", Args: []string{name}, Dir: "/", Env: env, SysProcAttr: attr}
 }

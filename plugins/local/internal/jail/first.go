@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // Descriptors of the first process beside standard input, by which the keeper
@@ -161,8 +163,12 @@ func (s *setup) become() error {
 			return err
 		}
 	}
-	return unix.Exec(s.GuestPath, []string{s.GuestPath, "serve", "--listen-fd", strconv.Itoa(firstListenFD)}, []string{
+	env := []string{
 		"DEEP_HOME=" + s.Home,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-	})
+	}
+	if control.Built {
+		env = append(env, control.Env+"="+os.Getenv(control.Env))
+	}
+	return unix.Exec(s.GuestPath, []string{s.GuestPath, "serve", "--listen-fd", strconv.Itoa(firstListenFD)}, env)
 }

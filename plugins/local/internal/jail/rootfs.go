@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // staging is where the new root is built: over a directory every host has, and
@@ -312,6 +314,9 @@ func cover() error {
 // seal makes the root itself, and /dev, read-only; what else is mounted there is
 // as it is.
 func seal() error {
+	if control.Opened(control.RootFileSystem) {
+		return nil
+	}
 	for path, attr := range map[string]uint64{"/": readOnly, "/dev": readOnly | unix.MOUNT_ATTR_NOEXEC} {
 		if err := unix.MountSetattr(unix.AT_FDCWD, path, 0, &unix.MountAttr{Attr_set: attr}); err != nil {
 			return err

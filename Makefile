@@ -62,7 +62,7 @@ adversarial: build ## Attack every backend, each attack with its defence open to
 	@./bin/test/adversarial
 
 .PHONY: adversarial-long
-adversarial-long: build ## The same, with races and kills that take an hour's part
+adversarial-long: build ## The same, and longer: races, and a thousand hostile kills
 	@mkdir -p bin/test
 	go build -tags $(TAGS) -o bin/test/adversarial ./test/adversarial
 	@./bin/test/adversarial -long

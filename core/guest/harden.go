@@ -40,10 +40,8 @@ func harden() (<-chan os.Signal, error) {
 		}
 	}
 	// Commands of the same uid shall neither trace nor read it.
-	if !control.Opened(control.Undumpable) {
-		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-			return nil, fmt.Errorf("make it undumpable: %w", err)
-		}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("make it undumpable: %w", err)
 	}
 	warmThreads(spareThreads)
 	return term, nil

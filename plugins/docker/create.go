@@ -255,6 +255,9 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	if spec.Network == backend.NetworkFull {
 		p.host.NetworkMode = container.NetworkMode("default")
 	}
+	if control.Opened(control.ProcMounts) {
+		p.host.MaskedPaths, p.host.ReadonlyPaths = []string{}, []string{}
+	}
 	if control.Opened(control.Network) {
 		p.host.NetworkMode = container.NetworkMode("host")
 	}

@@ -139,6 +139,11 @@ func (t *trial) setID(call string) {
 	dir := filepath.Join(t.arm.workspace, t.tag)
 	t.must(sb.Mkdir(t.ctx, &backend.MkdirRequest{Path: t.tag}))
 	t.inside(sb, "setid", call, "/workspace/"+t.tag)
+	t.setIDs(dir)
+}
+
+// setIDs looks for setuid and setgid bits in a directory of this host.
+func (t *trial) setIDs(dir string) {
 	t.must(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

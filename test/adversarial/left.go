@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +48,10 @@ func tagged(tag string) []string {
 	var found []string
 	entries, _ := os.ReadDir("/proc")
 	self := fmt.Sprint(os.Getpid())
+	// The youngest first: one that lives for a moment is soon gone.
+	slices.SortFunc(entries, func(x, y os.DirEntry) int {
+		return cmp.Or(cmp.Compare(len(y.Name()), len(x.Name())), cmp.Compare(y.Name(), x.Name()))
+	})
 	for _, e := range entries {
 		if name := e.Name(); name[0] < '0' || name[0] > '9' || name == self {
 			continue

@@ -37,7 +37,7 @@ const secretVariable = "ADVERSARIAL_SECRET"
 func main() {
 	bin := flag.String("bin", "bin", "`directory` that make build filled")
 	only := flag.String("backends", strings.Join(backends, ","), "which, separated by `commas`")
-	pattern := flag.String("attack", "*", "try the attacks whose names match this `glob`")
+	pattern := flag.String("attack", "*", "try the attacks whose names, or that of their family, match this `glob`")
 	long := flag.Bool("long", false, "take the time that races need")
 	docs := flag.String("docs", "", "write the table into this `file` and attack nothing")
 	flag.Parse()
@@ -124,7 +124,9 @@ func adversarial(ctx context.Context, bin string, names []string, pattern string
 func choose(all []attack, pattern string, long bool) []attack {
 	var chosen []attack
 	for _, a := range all {
-		if match, err := path.Match(pattern, a.name); err == nil && match && (long || !a.long) {
+		name, _ := path.Match(pattern, a.name)
+		family, _ := path.Match(pattern, a.family)
+		if (name || family) && (long || !a.long) {
 			chosen = append(chosen, a)
 		}
 	}

@@ -58,6 +58,18 @@ conformance: build ## Hold every backend to every rule, print the table and writ
 	go build -tags $(TAGS) -o bin/test/conformance ./test/conformance
 	@./bin/test/conformance
 
+.PHONY: adversarial
+adversarial: build ## Attack every backend, each attack with its defence open too (root)
+	@mkdir -p bin/test
+	go build -tags $(TAGS) -o bin/test/adversarial ./test/adversarial
+	@./bin/test/adversarial
+
+.PHONY: adversarial-long
+adversarial-long: build ## The same, and longer: races, and a thousand hostile kills
+	@mkdir -p bin/test
+	go build -tags $(TAGS) -o bin/test/adversarial ./test/adversarial
+	@./bin/test/adversarial -long
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (5s) each
 	@./test/fuzz.sh
@@ -82,4 +94,4 @@ engines-down: ## Stop what `make engines` started
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^## ——/ {gsub(/## —— | ——/, ""); print "\n" $$0} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^## ——/ {gsub(/## —— | ——/, ""); print "\n" $$0} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -12,13 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // What becomes of the entries of an archive. What does not say otherwise is for a
 // thread with the user's rights.
 
 // permissions are all that is kept of a mode.
-func permissions(h *tar.Header) uint32 { return uint32(h.Mode & 0o777) }
+func permissions(h *tar.Header) uint32 {
+	if control.Opened(control.Modes) {
+		return uint32(h.Mode & 0o7777)
+	}
+	return uint32(h.Mode & 0o777)
+}
 
 // file unpacks a regular file, in as many visits to a thread as its content needs.
 func (u *unpacking) file(ctx context.Context, h *tar.Header, name string) error {

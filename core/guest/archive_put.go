@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // PutArchive implements backend.Sandbox.
@@ -131,7 +132,7 @@ func (u *unpacking) inside(name string) (string, error) {
 		return invalid("an entry without a name")
 	case name[0] == '/':
 		return invalid("its name is absolute")
-	case clean == ".." || strings.HasPrefix(clean, "../"):
+	case (clean == ".." || strings.HasPrefix(clean, "../")) && !control.Opened(control.ArchiveNames):
 		return invalid("it would be outside of the directory")
 	case len(u.path)+1+len(clean) > maxPath:
 		return invalid("path too long")
@@ -186,7 +187,7 @@ func descend(root int, dirs string, make bool) (int, error) {
 // openDir opens the directory name in another. It judges what it has opened: by
 // its name a command may change it at any time.
 func openDir(at int, name string) (int, error) {
-	fd, err := openAt(at, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err := openAt(at, name, unix.O_PATH|noFollow(), 0)
 	if err != nil {
 		return -1, err
 	}

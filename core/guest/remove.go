@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deep-sandbox/deep/core/backend"
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // Remove implements backend.Sandbox.
@@ -188,11 +189,19 @@ func (t *treeRemoval) up() error {
 
 // enter opens a directory to empty it, not through a link.
 func enter(dir int, name string) (int, error) {
-	fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|noFollow(), 0)
 	if err == unix.ELOOP {
 		return fd, unix.ENOTDIR
 	}
 	return fd, err
+}
+
+// noFollow is the flag that refuses a link where a directory is meant.
+func noFollow() int {
+	if control.Opened(control.NoFollow) {
+		return 0
+	}
+	return unix.O_NOFOLLOW
 }
 
 func levelOf(fd int, name string) (level, error) {

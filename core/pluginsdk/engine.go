@@ -114,7 +114,7 @@ func EngineLimits(local bool) []EngineLimit {
 		{"core", 0},
 	}
 	if control.Opened(control.ResourceLimits) {
-		limits[2].Value = 4 << 40
+		limits[0].Value, limits[2].Value = 16<<10, 4<<40
 	}
 	if !local {
 		return limits

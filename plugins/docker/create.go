@@ -268,6 +268,9 @@ func (b *dockerBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 		p.host.NetworkMode = container.NetworkMode("default")
 	}
 	openLimits(&p.host.Resources)
+	if control.Opened(control.ProcMounts) {
+		p.host.MaskedPaths, p.host.ReadonlyPaths = []string{}, []string{}
+	}
 	if control.Opened(control.Network) {
 		p.host.NetworkMode = container.NetworkMode("host")
 	}

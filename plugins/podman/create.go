@@ -327,6 +327,9 @@ func (b *podmanBackend) describe(p *plan, f *facts, img *resolved, req *pluginsd
 	if sp.Network == backend.NetworkFull {
 		s.NetNS = specgen.Namespace{NSMode: specgen.Default}
 	}
+	if control.Opened(control.ProcMounts) {
+		s.Unmask = []string{"ALL"}
+	}
 	if control.Opened(control.Network) {
 		s.NetNS = specgen.Namespace{NSMode: specgen.Host}
 	}

@@ -26,7 +26,7 @@ func (s *setup) limit() error {
 		{unix.RLIMIT_NOFILE, maxFiles}, {unix.RLIMIT_CORE, 0}, {unix.RLIMIT_FSIZE, maxFileSize},
 	}
 	if control.Opened(control.ResourceLimits) {
-		limits[2].value = unix.RLIM_INFINITY
+		limits[0].value, limits[2].value = 4*maxFiles, unix.RLIM_INFINITY
 	}
 	if countsApart() {
 		n := s.PIDs

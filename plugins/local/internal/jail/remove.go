@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // Prefixes of directories that are on their way in or out, beside those of
@@ -161,7 +163,11 @@ func removeEntry(top, dir *os.File, name string) error {
 // openDir opens a directory for reading, giving its owner the right to do so and
 // to remove what is in it.
 func openDir(at int, name string) (*os.File, error) {
-	fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	flags := unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if !control.Opened(control.NoFollow) {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Openat(at, name, flags, 0)
 	if err != nil {
 		return nil, err
 	}

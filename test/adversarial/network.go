@@ -175,7 +175,7 @@ func (t *trial) meet(network, address string) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	cancel()
-	<-done
+	_ = <-done
 	// What it printed after the address it listens at.
 	for line := range strings.Lines(where.rest()) {
 		if strings.HasPrefix(line, "got ") {

@@ -48,7 +48,6 @@ func newTarget(name, bin, opened, dir string, attacker []byte) (*target, error) 
 	return t, nil
 }
 
-
 // An arm is a plugin, with some defences open or none, and a sandbox that attacks
 // share.
 type arm struct {

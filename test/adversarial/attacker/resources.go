@@ -78,7 +78,7 @@ var _ = add(map[string]func([]string){
 	"spin": func([]string) {
 		for range 4 {
 			go func() {
-				for {
+				for { //nolint:staticcheck // this is the attack
 				}
 			}()
 		}

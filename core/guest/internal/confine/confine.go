@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deep-sandbox/deep/core/control"
 )
 
 // Rules are what a thread is put under. The zero value is nothing.
@@ -54,6 +56,9 @@ func Decode(text string) (Rules, error) {
 // Apply puts this thread under r, for good. It must be locked and have
 // no_new_privs set.
 func (r Rules) Apply() error {
+	if control.Opened(control.NoNewPrivileges) {
+		return nil // without it the kernel takes neither
+	}
 	if len(r.Writable) > 0 {
 		if err := landlock(r.Writable); err != nil {
 			return fmt.Errorf("make a Landlock domain: %w", err)

@@ -82,5 +82,5 @@ func (t *trial) reach(sb backend.Sandbox, path string) (seen []string) {
 // stopped waits for what runs beside an attack to end.
 func stopped(cancel context.CancelFunc, done <-chan error) {
 	cancel()
-	_ = <-done
+	<-done //nolint:errcheck // it was told to end
 }

@@ -175,7 +175,7 @@ func (t *trial) meet(network, address string) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	cancel()
-	_ = <-done
+	<-done //nolint:errcheck // it was told to end
 	// What it printed after the address it listens at.
 	for line := range strings.Lines(where.rest()) {
 		if strings.HasPrefix(line, "got ") {

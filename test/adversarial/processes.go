@@ -136,7 +136,7 @@ func (t *trial) bomb() {
 		t.gets("a guest that does not read: %q, %v", text, err)
 	}
 	cancel()
-	_ = <-ended
+	<-ended //nolint:errcheck // it was told to end
 	if left := tagged(t.tag); len(left) > 0 {
 		t.gets("%d survivors", len(left))
 		return

@@ -135,7 +135,7 @@ func (t *trial) unread() {
 		t.alive(sb)
 		cancel()
 		close(w.letGo)
-		_ = <-ended
+		<-ended //nolint:errcheck // it was told to end
 	})
 	if left := tagged(t.tag); len(left) > 0 {
 		t.gets("%d survivors", len(left))

@@ -15,6 +15,9 @@ func (t *target) attackAll(ctx context.Context, all []attack, r *results, long b
 	with := map[string][]*attack{}
 	for i := range all {
 		a := &all[i]
+		if !a.on(t.name) {
+			continue
+		}
 		if reason := a.notOn[t.name]; reason != "" {
 			r.set(a, t.name, result{status: notApplicable, reason: reason})
 			continue
@@ -72,7 +75,7 @@ func (t *target) tryGroup(ctx context.Context, defences string, group []*attack,
 // closed tries an attack on deep as it is.
 func (t *target) closed(ctx context.Context, a *attack, arm *arm, long bool) result {
 	begin := time.Now()
-	tr := &trial{attack: a, target: t, arm: arm, long: long && a.long}
+	tr := &trial{attack: a, target: t, arm: arm, long: long}
 	got, err := tr.try(ctx)
 	res := result{status: held, without: a.control.without(t.name), took: time.Since(begin)}
 	if len(got) > 0 {
@@ -87,7 +90,7 @@ func (t *target) closed(ctx context.Context, a *attack, arm *arm, long bool) res
 // control tries an attack with its defence open.
 func (t *target) control(ctx context.Context, a *attack, arm *arm, res result, long bool) result {
 	begin := time.Now()
-	tr := &trial{attack: a, target: t, arm: arm, open: true, long: long && a.long}
+	tr := &trial{attack: a, target: t, arm: arm, open: true, long: long}
 	got, err := tr.try(ctx)
 	res.took += time.Since(begin)
 	switch {

@@ -17,6 +17,8 @@ type attack struct {
 	control       controlArm
 	// notOn has the reasons why there is nothing to try on a backend.
 	notOn map[string]string
+	// host: it attacks deep itself, whatever the backend.
+	host bool
 	// long: only in `make adversarial-long`.
 	long bool
 	run  func(*trial)
@@ -41,6 +43,9 @@ func opening(defences ...string) controlArm { return controlArm{opened: defences
 
 // uncontrolled says why there is no control.
 func uncontrolled(reason string) controlArm { return controlArm{none: reason} }
+
+// on reports whether a target is one that the attack is for.
+func (a *attack) on(target string) bool { return a.host == (target == deepItself) }
 
 // key is the same for controls that can share programs.
 func (c controlArm) key() string { return strings.Join(slices.Sorted(slices.Values(c.opened)), ",") }
@@ -84,6 +89,8 @@ func attacks() []attack {
 		{"processes", processAttacks()},
 		{"leaks", leakAttacks()},
 		{"resources", resourceAttacks()},
+		{"plugins", pluginAttacks()},
+		{"configuration", configAttacks()},
 	} {
 		for _, a := range f.attacks {
 			a.family = f.name

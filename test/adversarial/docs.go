@@ -52,11 +52,16 @@ func markdown(all []attack) string {
 		return fmt.Sprint(len(reasons))
 	}
 	cells := 0
-	for _, a := range all {
+	for i := range all {
+		a := &all[i]
+		targets := backends
+		if a.host {
+			targets = []string{deepItself}
+		}
 		if a.family != family {
 			family = a.family
 			fmt.Fprintf(&b, "**%s**\n\n| attack | tries | is stopped by | and is not with this open | %s |\n| --- | --- | --- | --- |%s\n",
-				strings.ToUpper(family[:1])+family[1:], strings.Join(backends, " | "), strings.Repeat(" --- |", len(backends)))
+				strings.ToUpper(family[:1])+family[1:], strings.Join(targets, " | "), strings.Repeat(" --- |", len(targets)))
 		}
 		name, opens := a.name, a.control.opens()
 		if a.long {
@@ -66,7 +71,7 @@ func markdown(all []attack) string {
 			opens = "–"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |", name, a.what, a.defence, opens)
-		for _, target := range backends {
+		for _, target := range targets {
 			cells++
 			switch {
 			case a.notOn[target] != "":
@@ -78,7 +83,7 @@ func markdown(all []attack) string {
 			}
 		}
 		b.WriteString("\n")
-		if next := nextFamily(all, a); next != family {
+		if i+1 < len(all) && all[i+1].family != family {
 			b.WriteString("\n")
 		}
 	}
@@ -87,14 +92,4 @@ func markdown(all []attack) string {
 		fmt.Fprintf(&b, "%d. %s\n", i+1, r)
 	}
 	return b.String()
-}
-
-// nextFamily is that of the attack after this one.
-func nextFamily(all []attack, a attack) string {
-	for i := range all[:len(all)-1] {
-		if all[i].name == a.name {
-			return all[i+1].family
-		}
-	}
-	return ""
 }

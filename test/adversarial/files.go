@@ -130,7 +130,7 @@ func fileAttacks() []attack {
 			control: uncontrolled("it is a round trip: there is nothing to open"), run: (*trial).names},
 		attack{name: "deep-tree", what: "a tree 3,000 directories deep under list, glob, grep, archive, remove", defence: "one descriptor, whatever the depth",
 			control: uncontrolled("it is a matter of endurance: there is nothing to open"), run: (*trial).deepTree},
-		attack{name: "wide-directory", what: "100,000 files in a directory under the same", defence: "pages and limits",
+		attack{name: "wide-directory", what: "20,000 files in a directory, a million in a long run, under the same", defence: "pages and limits",
 			control: uncontrolled("it is a matter of endurance: there is nothing to open"), run: func(t *trial) { t.wide(t.scale(20_000, 1_000_000)) }},
 		attack{name: "race-remove", what: "exchanges a directory and a link while the guest removes it", defence: "no link is followed, at any moment",
 			control: opening(control.NoFollow), run: (*trial).raceRemove},

@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,9 @@ import (
 
 // backends in the order of the table.
 var backends = []string{"docker", "podman", "local"}
+
+// deepItself is the target of attacks that need no sandbox.
+const deepItself = "deep"
 
 // secretVariable is in the environment of this process and of every plugin, and
 // must be nowhere else.
@@ -80,6 +84,7 @@ func adversarial(ctx context.Context, bin string, names []string, pattern string
 	if err := os.Setenv(secretVariable, secret); err != nil {
 		return false, err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == deepItself })
 	opened := filepath.Join(dir, "opened")
 	if err := buildOpened(ctx, opened, names); err != nil {
 		return false, err
@@ -93,8 +98,8 @@ func adversarial(ctx context.Context, bin string, names []string, pattern string
 	chosen := choose(attacks(), pattern, long)
 	r := &results{attacks: chosen, cells: map[cell]result{}}
 	var wg sync.WaitGroup
-	for _, name := range names {
-		if err := require.Missing(ctx, name); err != nil {
+	for _, name := range append(names, deepItself) {
+		if err := require.Missing(ctx, name); name != deepItself && err != nil {
 			if os.Getenv("DEEP_TEST_REQUIRE") != "" && !require.Required(name) {
 				continue
 			}

@@ -84,7 +84,7 @@ func (r *results) table() (ok bool, text string) {
 		}
 		b.WriteString(strings.TrimRight(text, " ") + "\n")
 	}
-	family, counts, uncontrolled := "", map[status]int{}, 0
+	family, counts, cases, uncontrolled := "", map[status]int{}, 0, 0
 	skipped := map[string][]string{}
 	for i := range r.attacks {
 		a := &r.attacks[i]
@@ -92,8 +92,17 @@ func (r *results) table() (ok bool, text string) {
 			family = a.family
 			fmt.Fprintf(&b, "%s\n", family)
 		}
-		line(a.name, func(target string) string { return r.get(a, target).mark() })
+		line(a.name, func(target string) string {
+			if !a.on(target) {
+				return ""
+			}
+			return r.get(a, target).mark()
+		})
 		for _, name := range r.targets {
+			if !a.on(name) {
+				continue
+			}
+			cases++
 			res := r.get(a, name)
 			counts[res.status]++
 			switch {
@@ -114,7 +123,7 @@ func (r *results) table() (ok bool, text string) {
 	fmt.Fprintf(&b, "\n✓ held, and succeeded with the defence open   ○ held, and no control can be   - not applicable\n")
 	fmt.Fprintf(&b, "%d attacks on %s: %d held (%d of them without a control), %d vacuous, %d not applicable, %d failed; slowest: %s\n",
 		len(r.attacks), strings.Join(r.targets, ", "), counts[held], uncontrolled, counts[vacuous], counts[notApplicable], counts[failed], r.slowest(5))
-	return counts[held]+counts[notApplicable] == len(r.attacks)*len(r.targets), b.String()
+	return counts[held]+counts[notApplicable] == cases, b.String()
 }
 
 // slowest names the n cells that took longest.

@@ -80,6 +80,9 @@ var starting sync.Mutex
 func (t *target) newArm(ctx context.Context, defences string) (*arm, error) {
 	t.arms++
 	a := &arm{target: t, state: filepath.Join(t.dir, fmt.Sprintf("state-%d", t.arms)), open: defences != ""}
+	if t.name == deepItself {
+		return a, nil // each attack starts what it needs
+	}
 	o := host.Options{Name: t.name, StateDir: a.state, StartTimeout: time.Minute, Env: []string{secretVariable}}
 	bin := t.bin
 	if defences != "" {
@@ -135,5 +138,8 @@ func (a *arm) close(ctx context.Context) error {
 	if a.shared != nil {
 		err = a.destroy(ctx, a.shared.Info().ID)
 	}
-	return errors.Join(err, a.plugin.Close(ctx), leftIn(a.state))
+	if a.plugin != nil {
+		err = errors.Join(err, a.plugin.Close(ctx))
+	}
+	return errors.Join(err, leftIn(a.state))
 }

@@ -69,7 +69,8 @@ var _ = add(map[string]func([]string){
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 		forever()
 	},
-	// relay: each process lives for a moment, and starts the next.
+	// relay: each process lives for a moment, and starts the next. It comes to an end
+	// by itself, should nobody end it.
 	"relay": func([]string) {
 		start(&syscall.SysProcAttr{Setsid: true}, "relayed", "0")
 		forever()
@@ -80,7 +81,10 @@ var _ = add(map[string]func([]string){
 		if n == 10 {
 			ready()
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(30 * time.Millisecond)
+		if n == 2000 {
+			return
+		}
 		start(&syscall.SysProcAttr{Setsid: true}, "relayed", itoa(n+1))
 	},
 	"cleared": func([]string) {

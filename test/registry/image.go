@@ -89,9 +89,11 @@ func Push(t testing.TB, what remote.Taggable, repository string) (digest string)
 	var err error
 	switch w := what.(type) {
 	case v1.ImageIndex:
-		err = remote.WriteIndex(ref, w, remote.WithTransport(direct))
+		err = remote.WriteIndex(ref, w, remote.WithTransport(direct), remote.WithJobs(1))
 	case v1.Image:
-		err = remote.Write(ref, w, remote.WithTransport(direct))
+		// One after the other: layers that may come from another repository race for
+		// the client (v0.20.6).
+		err = remote.Write(ref, w, remote.WithTransport(direct), remote.WithJobs(1))
 	default:
 		t.Fatalf("neither image nor index: %T", what)
 	}

@@ -30,7 +30,8 @@ type lapse struct {
 var lapses = []lapse{
 	{control.Seccomp, []string{backend.NameSeccomp}},
 	{control.Landlock, []string{backend.NameLandlock}},
-	{control.NoNewPrivileges, []string{backend.NameNoNewPrivileges}},
+	// Without it the kernel takes no filter.
+	{control.NoNewPrivileges, []string{backend.NameSeccomp, backend.NameNoNewPrivileges}},
 	{control.Capabilities, []string{backend.NameCapabilities}},
 	{control.RootFileSystem, []string{backend.NameRootFileSystem}},
 	{control.Network, []string{backend.NameNetwork}},

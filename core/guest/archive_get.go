@@ -194,15 +194,12 @@ func (p *packing) step() (more bool, err error) {
 // entry packs what is at rel. What has vanished, and what is neither a file, a
 // directory nor a link, is left out.
 func (p *packing) entry(rel string) error {
-	at, err := openAt(p.tree.root, rel, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	var st unix.Stat_t
+	at, err := openStat(p.tree.root, rel, unix.O_PATH|unix.O_NOFOLLOW, 0, &st)
 	if err != nil {
 		return vanished(err)
 	}
 	defer func() { _ = unix.Close(at) }()
-	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return err
-	}
 	switch typeOf(st.Mode) {
 	case backend.TypeRegular:
 		return vanished(p.begin(rel, at, &st))
@@ -248,15 +245,12 @@ func (p *packing) enter(rel string, dir int) error {
 
 // only packs a single file, under its name.
 func (p *packing) only(path string) error {
-	at, err := openAt(unix.AT_FDCWD, path, unix.O_PATH, 0)
+	var st unix.Stat_t
+	at, err := openStat(unix.AT_FDCWD, path, unix.O_PATH, 0, &st)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(at) }()
-	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return err
-	}
 	if err := mustBeRegular(&st); err != nil {
 		return err
 	}

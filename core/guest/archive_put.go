@@ -187,21 +187,19 @@ func descend(root int, dirs string, make bool) (int, error) {
 // openDir opens the directory name in another. It judges what it has opened: by
 // its name a command may change it at any time.
 func openDir(at int, name string) (int, error) {
-	fd, err := openAt(at, name, unix.O_PATH|noFollow(), 0)
+	var st unix.Stat_t
+	fd, err := openStat(at, name, unix.O_PATH|noFollow(), 0, &st)
 	if err != nil {
 		return -1, err
 	}
-	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err == nil {
-		switch typeOf(st.Mode) {
-		case backend.TypeDirectory:
-			return fd, nil
-		case backend.TypeSymlink:
-			err = &backend.Error{Kind: backend.ErrInvalid, Message: "it would be behind a symbolic link: " + backend.Printable(name),
-				Hint: "unpack in the directory the link leads to"}
-		default:
-			err = unix.ENOTDIR
-		}
+	switch typeOf(st.Mode) {
+	case backend.TypeDirectory:
+		return fd, nil
+	case backend.TypeSymlink:
+		err = &backend.Error{Kind: backend.ErrInvalid, Message: "it would be behind a symbolic link: " + backend.Printable(name),
+			Hint: "unpack in the directory the link leads to"}
+	default:
+		err = unix.ENOTDIR
 	}
 	_ = unix.Close(fd)
 	return -1, err

@@ -183,13 +183,13 @@ const maxRules = 1 << 20
 
 // readRules reads the .gitignore of dir; nil if there is none that can be read.
 func readRules(dir int) *ignore.Rules {
-	fd, err := openAt(dir, ".gitignore", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	var st unix.Stat_t
+	fd, err := openStat(dir, ".gitignore", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0, &st)
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = unix.Close(fd) }()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || mustBeRegular(&st) != nil || st.Size > maxRules {
+	if mustBeRegular(&st) != nil || st.Size > maxRules {
 		return nil
 	}
 	content := make([]byte, st.Size)

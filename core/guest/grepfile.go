@@ -105,15 +105,12 @@ func (s *searcher) files(b *grepFiles) {
 }
 
 func (s *searcher) open(b *grepFiles, rel string) error {
-	fd, err := openAt(b.walk.root, rel, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	var st unix.Stat_t
+	fd, err := openStat(b.walk.root, rel, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0, &st)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
 	if typeOf(st.Mode) != backend.TypeRegular {
 		return nil
 	}

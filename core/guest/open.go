@@ -28,6 +28,12 @@ import (
 // No descriptor of the guest leaks into commands. EINTR, which some file systems
 // return to a thread that gets a signal, is nobody's concern.
 func openAt(dir int, path string, flags int, mode uint32) (int, error) {
+	var st unix.Stat_t
+	return openStat(dir, path, flags, mode, &st)
+}
+
+// openStat is openAt, and describes what it has opened: it had to look at that.
+func openStat(dir int, path string, flags int, mode uint32, st *unix.Stat_t) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	if control.Opened(control.GuestFiles) {
 		how.Resolve = 0
@@ -39,7 +45,10 @@ func openAt(dir int, path string, flags int, mode uint32) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := notOurs(fd); err != nil {
+	if err = unix.Fstat(fd, st); err == nil {
+		err = notOurs(fd, st)
+	}
+	if err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
@@ -58,13 +67,11 @@ func checkOpen() error {
 
 // statAt describes what is at a path, as openAt finds it. flags are of open.
 func statAt(dir int, path string, flags int, st *unix.Stat_t) error {
-	at, err := openAt(dir, path, unix.O_PATH|flags, 0)
+	at, err := openStat(dir, path, unix.O_PATH|flags, 0, st)
 	if err != nil {
 		return err
 	}
-	err = unix.Fstat(at, st)
-	_ = unix.Close(at)
-	return err
+	return unix.Close(at)
 }
 
 // reopen opens what the O_PATH descriptor at stands for, with the checks of a
@@ -94,10 +101,9 @@ var procDevice = sync.OnceValue(func() uint64 {
 // notOurs refuses what the user may not have of /proc though the kernel gives it to
 // the guest's threads. It goes by the path the kernel has for what is open, not by
 // how that was named.
-func notOurs(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Dev != procDevice() || control.Opened(control.GuestFiles) {
-		return err
+func notOurs(fd int, st *unix.Stat_t) error {
+	if st.Dev != procDevice() || control.Opened(control.GuestFiles) {
+		return nil
 	}
 	path, err := readlinkat(unix.AT_FDCWD, ownLink(fd))
 	if err != nil {

@@ -169,15 +169,12 @@ func (f *openFile) closeFD() {
 // block, a device may act on being opened. So it looks first, through a
 // descriptor that opens nothing, and then opens what it looked at.
 func openRegular(path string) (fd int, st *unix.Stat_t, err error) {
-	at, err := openAt(unix.AT_FDCWD, path, unix.O_PATH, 0)
+	st = new(unix.Stat_t)
+	at, err := openStat(unix.AT_FDCWD, path, unix.O_PATH, 0, st)
 	if err != nil {
 		return -1, nil, err
 	}
 	defer func() { _ = unix.Close(at) }()
-	st = new(unix.Stat_t)
-	if err := unix.Fstat(at, st); err != nil {
-		return -1, nil, err
-	}
 	if err := mustBeRegular(st); err != nil {
 		return -1, nil, err
 	}

@@ -29,15 +29,12 @@ func (s *Sandbox) stat(ctx context.Context, req *backend.StatRequest) (*backend.
 		if !req.Follow {
 			flags |= unix.O_NOFOLLOW
 		}
-		at, err := openAt(unix.AT_FDCWD, path, flags, 0)
+		var st unix.Stat_t
+		at, err := openStat(unix.AT_FDCWD, path, flags, 0, &st)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = unix.Close(at) }()
-		var st unix.Stat_t
-		if err := unix.Fstat(at, &st); err != nil {
-			return err
-		}
 		info = fileInfo(req.Path, &st)
 		if info.Type == backend.TypeSymlink {
 			info.Target, err = readlinkat(at, "")

@@ -95,14 +95,11 @@ func (t *target) close() { _ = unix.Close(t.dir) }
 
 // open opens the regular file that is there now, and describes it in st.
 func (t *target) open(flags int, st *unix.Stat_t) (int, error) {
-	at, err := openAt(t.dir, t.name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	at, err := openStat(t.dir, t.name, unix.O_PATH|unix.O_NOFOLLOW, 0, st)
 	if err != nil {
 		return -1, err
 	}
 	defer func() { _ = unix.Close(at) }()
-	if err := unix.Fstat(at, st); err != nil {
-		return -1, err
-	}
 	if err := mustBeRegular(st); err != nil {
 		return -1, err
 	}

@@ -173,6 +173,7 @@ func (c Config) check() error {
 	invalid := func(about, message string) error {
 		return &backend.Error{Kind: backend.ErrInvalid, Op: "setup", Path: about, Message: message}
 	}
+	bad := c.Confine.Check()
 	switch {
 	case !backend.ValidID(c.ID):
 		return invalid(c.ID, "no id of a sandbox")
@@ -182,8 +183,8 @@ func (c Config) check() error {
 		return invalid("timeout", "negative timeout")
 	case c.KeptOutput < 0:
 		return invalid("kept output", "negative number of bytes")
-	case c.Confine.Check() != nil:
-		return invalid("confinement", c.Confine.Check().Error())
+	case bad != nil:
+		return invalid("confinement", bad.Error())
 	case os.Getpid() != 1:
 		return invalid("", "the guest must be process 1 of its PID namespace")
 	case int(c.UID) == os.Geteuid() && int(c.GID) != os.Getegid():

@@ -24,9 +24,6 @@ type Rules struct {
 	Writable []string `json:"writable,omitempty"`
 }
 
-// None reports whether there is nothing to put a thread under.
-func (r Rules) None() bool { return len(r.Filter) == 0 && len(r.Writable) == 0 }
-
 // Check tells what is wrong with rules, if anything.
 func (r Rules) Check() error {
 	if len(r.Filter)%instruction != 0 || len(r.Filter)/instruction > unix.BPF_MAXINSNS {

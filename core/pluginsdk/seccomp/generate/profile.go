@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/moby/profiles/seccomp"
@@ -79,23 +80,17 @@ var families = []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}
 // ours are the calls that the rules decide alone.
 var ours = func() []string {
 	names := []string{"socket", "socketcall", "socketpair", "prlimit64", "modify_ldt"}
-	for name := range modes {
-		names = append(names, name)
-	}
-	for name := range opens {
-		names = append(names, name)
-	}
-	return names
+	return slices.AppendSeq(slices.AppendSeq(names, maps.Keys(modes)), maps.Keys(opens))
 }()
 
 // rules allow what of our calls is allowed; the default denies the rest.
 func rules() []specs.LinuxSyscall {
 	nosys := uint(unix.ENOSYS)
 	list := []specs.LinuxSyscall{{Names: []string{"io_uring_enter", "io_uring_register", "io_uring_setup"}, Action: specs.ActErrno, ErrnoRet: &nosys}}
-	for _, name := range sorted(modes) {
+	for _, name := range slices.Sorted(maps.Keys(modes)) {
 		list = append(list, allow(name, none(modes[name], setID)))
 	}
-	for _, name := range sorted(opens) {
+	for _, name := range slices.Sorted(maps.Keys(opens)) {
 		o := opens[name]
 		list = append(list, allow(name, none(o.flags, creating)), allow(name, none(o.mode, setID)))
 	}
@@ -109,15 +104,6 @@ func rules() []specs.LinuxSyscall {
 		// 0 is who calls.
 		allow("prlimit64", equal(0, 0)),
 	)
-}
-
-func sorted[V any](m map[string]V) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 func allow(name string, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {

@@ -45,9 +45,6 @@ func init() {
 // stage returns a command that runs this program, by its own descriptor in the
 // kernel, whatever its path names by now.
 func stage(name string, attr *syscall.SysProcAttr) *exec.Cmd {
-	env := []string{"GOTRACEBACK=single"}
-	if control.Built {
-		env = append(env, control.Env+"="+os.Getenv(control.Env))
-	}
+	env := append([]string{"GOTRACEBACK=single"}, control.Environ()...)
 	return &exec.Cmd{Path: "/proc/self/exe", Args: []string{name}, Dir: "/", Env: env, SysProcAttr: attr}
 }

@@ -163,12 +163,9 @@ func (s *setup) become() error {
 			return err
 		}
 	}
-	env := []string{
+	env := append([]string{
 		"DEEP_HOME=" + s.Home,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-	}
-	if control.Built {
-		env = append(env, control.Env+"="+os.Getenv(control.Env))
-	}
+	}, control.Environ()...)
 	return unix.Exec(s.GuestPath, []string{s.GuestPath, "serve", "--listen-fd", strconv.Itoa(firstListenFD)}, env)
 }

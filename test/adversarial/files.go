@@ -258,17 +258,8 @@ func (t *trial) etc() {
 
 func (t *trial) imageUser() {
 	sb := t.sandbox(func(s *backend.Spec) { s.Image = trapImage })
-	line := newFirstLine()
-	req := t.request("sleep")
-	req.Stdout = line
-	ctx, cancel := context.WithCancel(t.ctx)
-	ended := beside(func() error { _, err := sb.Exec(ctx, req); return err })
-	defer stopped(cancel, ended)
-	select {
-	case <-line.line:
-	case err := <-ended:
-		t.fail("it does not sleep: %v", err)
-	}
+	r := t.start(sb, "sleep")
+	defer func() { _ = r.end() }()
 	for _, p := range tagged(t.tag) {
 		pid, _, _ := strings.Cut(p, " ")
 		status, _ := os.ReadFile("/proc/" + pid + "/status")

@@ -158,24 +158,10 @@ func networkAttacks() []attack {
 // second.
 func (t *trial) meet(network, address string) {
 	first, second := t.sandbox(nil), t.sandbox(nil)
-	where := newFirstLine()
-	req := t.request("listen", network, address)
-	req.Stdout = where
-	ctx, cancel := context.WithCancel(t.ctx)
-	done := make(chan error, 1)
-	go func() {
-		_, err := first.Exec(ctx, req)
-		done <- err
-	}()
-	select {
-	case line := <-where.line:
-		t.inside(second, "dial-quietly", network, line)
-	case err := <-done:
-		t.fail("it does not listen: %v", err)
-	}
+	where := t.start(first, "listen", network, address)
+	t.inside(second, "dial-quietly", network, where.first)
 	time.Sleep(100 * time.Millisecond)
-	cancel()
-	<-done //nolint:errcheck // it was told to end
+	_ = where.end()
 	// What it printed after the address it listens at.
 	for line := range strings.Lines(where.rest()) {
 		if strings.HasPrefix(line, "got ") {

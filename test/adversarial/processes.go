@@ -84,27 +84,15 @@ func processAttacks() []attack {
 // survive runs an attacker, ends it without grace when it has made what it makes,
 // and looks for what is left the moment deep says that it is dead.
 func (t *trial) survive(sb backend.Sandbox, args []string, least int) {
-	ready := newFirstLine()
-	req := t.request(args[0], args[1:]...)
-	req.Timeout, req.Stdout = backend.Unlimited, ready
-	ctx, cancel := context.WithCancel(t.ctx)
-	defer cancel()
-	ended := beside(func() error { _, err := sb.Exec(ctx, req); return err })
-	select {
-	case <-ready.line:
-	case err := <-ended:
-		t.fail("it ended before it was ready: %v", err)
-	case <-time.After(attackTime):
-		t.fail("it was never ready")
-	}
-	t.must(eventually(ctx, func() error {
+	r := t.start(sb, args...)
+	defer r.cancel()
+	t.must(eventually(t.ctx, func() error {
 		if n := len(tagged(t.tag)); n < least {
 			return fmt.Errorf("%d processes, where %d were to be", n, least)
 		}
 		return nil
 	}))
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := r.end(); !errors.Is(err, context.Canceled) {
 		t.fail("it was not cancelled: %v", err)
 	}
 	// More than once: one that lives for a moment is easily missed.
@@ -121,22 +109,12 @@ func (t *trial) survive(sb backend.Sandbox, args []string, least int) {
 func (t *trial) bomb() {
 	sb := t.sandbox(func(s *backend.Spec) { s.PIDs = 160 })
 	t.must(t.write(sb, "file", "content"))
-	ready := newFirstLine()
-	req := t.request("bomb")
-	req.Timeout, req.Stdout = backend.Unlimited, ready
-	ctx, cancel := context.WithCancel(t.ctx)
-	defer cancel()
-	ended := beside(func() error { _, err := sb.Exec(ctx, req); return err })
-	select {
-	case <-ready.line:
-	case err := <-ended:
-		t.fail("it ended before it was ready: %v", err)
-	}
+	r := t.start(sb, "bomb")
+	defer r.cancel()
 	if text, err := t.read(sb, "file", 0); err != nil || text != "content" {
 		t.gets("a guest that does not read: %q, %v", text, err)
 	}
-	cancel()
-	<-ended //nolint:errcheck // it was told to end
+	_ = r.end()
 	if left := tagged(t.tag); len(left) > 0 {
 		t.gets("%d survivors", len(left))
 		return
